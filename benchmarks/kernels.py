@@ -1,0 +1,211 @@
+"""Part two: one call of every loss, against NumPy and the installed peers: time, accuracy, bandwidth."""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from statistics import geometric_mean
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from . import baselines
+from .baselines import Array
+from .cases import Case, all_cases
+from .peers import Call, Contender, load_installed
+from .tables import Report, Table, seconds
+from .timing import Timing, interleave
+
+OURS, PLAIN = "fastloss", "NumPy"
+LOOP, LOOP_ONE = "plain loop", "plain loop, 1 thread"
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+
+
+@dataclass(frozen=True)
+class Result:
+    case: Case
+    timings: dict[str, Timing]
+    ulp: dict[str, tuple[float, float]]  # error of value and gradient; empty where there is no wider dtype
+    bytes: int
+    loops: dict[str, Timing]  # of the plain loop, in the same rounds; empty in cache
+
+    @property
+    def best_peer(self) -> str:
+        return min((name for name in self.timings if name != OURS), key=lambda name: self.timings[name].best)
+
+    @property
+    def ratio(self) -> float:
+        return self.timings[self.best_peer].best / self.timings[OURS].best
+
+    @property
+    def name(self) -> str:
+        return f"{self.case.loss} {self.case.label}"
+
+    @property
+    def bandwidth(self) -> float | None:
+        """The share of the plain loop's bytes per second that fastloss reaches."""
+        if not self.loops:
+            return None
+        return (self.bytes / self.timings[OURS].best) / (PlainLoop.bytes / self.loops[LOOP].best)
+
+
+class PlainLoop:
+    """c = a - b over 16 M float32: the limit of any loss that reads two arrays and writes one.
+
+    NumPy runs it on one thread, so here the arrays are divided among as many Python threads as fastloss uses.
+    """
+
+    size = 16_000_000
+    bytes = 3 * 4 * size
+
+    def __init__(self, threads: int) -> None:
+        rng = np.random.default_rng(0)
+        a, b = (rng.random(self.size, dtype=np.float32) for _ in range(2))
+        self.pool = ThreadPoolExecutor(threads)
+        self.whole = (a, b, np.zeros_like(a))
+        self.parts = list(zip(*(np.array_split(x, threads) for x in self.whole), strict=True))
+
+    def one_thread(self) -> None:
+        np.subtract(self.whole[0], self.whole[1], out=self.whole[2])
+
+    def all_threads(self) -> None:
+        wait([self.pool.submit(np.subtract, a, b, out=c) for a, b, c in self.parts])
+
+    def calls(self) -> dict[str, Any]:
+        return {LOOP: self.all_threads, LOOP_ONE: self.one_thread}
+
+
+class Reference:
+    """Value and gradient from the NumPy baseline in the next wider dtype."""
+
+    def __init__(self, case: Case, pred: Array, target: Array) -> None:
+        wide: Any = WIDER[case.dtype]
+        convert = np.issubdtype(target.dtype, np.floating)
+        function = getattr(baselines, case.loss)
+        self.value, self.grad = function(pred.astype(wide), target.astype(wide) if convert else target, **case.options)
+        self.dtype = np.dtype(case.dtype)
+        self.ulp = np.spacing(np.abs(self.grad).astype(self.dtype))
+        self.largest = float(np.abs(self.grad).max())
+        self.exact = bool(np.finfo(wide).eps < np.finfo(case.dtype).eps)  # long double may be no wider than double
+
+    def errors(self, name: str, value: Any, grad: Any) -> tuple[float, float]:
+        """Largest errors in ulp of the case's dtype; no comparison counts before both compute the same thing."""
+        difference = np.abs(np.asarray(grad) - self.grad)
+        value_error = abs(float(value) - self.value)
+        # wide, for float32 sums of 16 M terms: this tells another function from this one, the ulps tell the rest
+        tolerance = 1e-3 if self.dtype == np.float32 else 1e-10
+        if not (value_error <= tolerance * abs(self.value) and difference.max() <= tolerance * self.largest):
+            raise SystemExit(f"{name} is wrong: value {value!r} (expected {self.value!r}), or its gradient")
+        value_ulp = float(np.spacing(self.dtype.type(abs(self.value))))
+        difference /= self.ulp
+        return value_error / value_ulp, float(difference.max())
+
+
+def measure(case: Case, contenders: Sequence[Contender], loop: PlainLoop | None, budget: float) -> Result:
+    pred, target = case.data()
+    calls: dict[str, Call] = {}
+    ulp: dict[str, tuple[float, float]] = {}
+    reference = Reference(case, pred, target)
+    for contender in contenders:
+        call = contender.bind(case, pred, target)
+        if call is None:
+            continue
+        calls[contender.name] = call
+        errors = reference.errors(f"{contender.name}: {case.loss} {case.label}", *call())
+        if reference.exact:
+            ulp[contender.name] = errors
+    del reference  # up to 1 GB that the timing does not need
+    loops = loop.calls() if loop and case.large else {}
+    timings = interleave(calls | loops, budget=budget)
+    return Result(
+        case,
+        {name: timings[name] for name in calls},
+        ulp,
+        2 * pred.nbytes + target.nbytes,
+        {name: timings[name] for name in loops},
+    )
+
+
+def measure_all(report: Report, contenders: Sequence[Contender]) -> list[Result]:
+    cases = all_cases(report.quick)
+    loop = None if report.quick else PlainLoop(report.threads)
+    columns = (TextColumn("{task.description:<58}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    results = []
+    # auto_refresh would draw from a thread of its own, in the middle of what is timed
+    with Progress(*columns, console=report.console, auto_refresh=False) as progress:
+        bar = progress.add_task("", total=len(cases))
+        for case in cases:
+            progress.update(bar, description=f"{case.loss} {case.label}", refresh=True)
+            results.append(measure(case, contenders, loop, budget=0.3 if report.quick else 1.2))
+            progress.advance(bar)
+        progress.update(bar, description="kernels", refresh=True)
+    return results
+
+
+def tabulate(results: Sequence[Result], names: Sequence[str]) -> Table:
+    table = Table(
+        "Value and gradient in one call: best time of each, and the largest error",
+        ("shape, dtype", *names, "vs best", "spread", "bandwidth", "ulp", "ulp NumPy"),
+    )
+    for r in results:
+        times = [seconds(r.timings[name].best) if name in r.timings else "-" for name in names]
+        table.add(
+            (
+                r.case.label,
+                *times,
+                f"{r.ratio:.3g}x",
+                f"{r.timings[OURS].spread:.2f} {r.timings[r.best_peer].spread:.2f}",
+                "-" if r.bandwidth is None else f"{r.bandwidth:.0%}",
+                _errors(r.ulp.get(OURS)),
+                _errors(r.ulp.get(PLAIN)),
+            ),
+            r.case.loss,
+        )
+    return table
+
+
+def _errors(ulp: tuple[float, float] | None) -> str:
+    return "-" if ulp is None else " ".join(f"{e:.1f}" if e < 1000 else f"{e:.0e}" for e in ulp)
+
+
+def summary(results: Sequence[Result], threads: int) -> list[str]:
+    small = [r for r in results if math.prod(r.case.shape) == 100]
+    calls = ", ".join(f"{r.case.loss} {seconds(r.timings[OURS].best)}" for r in small)
+    lines = [f"A call on 100 elements: {calls}."]
+    loops = [r.loops for r in results if r.loops]
+    if loops:
+        rates = [PlainLoop.bytes / min(loop[name].best for loop in loops) / 1e9 for name in (LOOP, LOOP_ONE)]
+        lines.append(f"Plain c = a - b loop: {rates[0]:.1f} GB/s with {threads} threads, {rates[1]:.1f} GB/s with one.")
+    means = []
+    for name in (name for name in results[0].timings if name != OURS):
+        ratios = [r.timings[name].best / r.timings[OURS].best for r in results if name in r.timings]
+        means.append(f"{name} {geometric_mean(ratios):.3g}x")
+    lines.append(f"Geometric mean of the time of each over fastloss's: {', '.join(means)}.")
+    mean = geometric_mean([r.ratio for r in results])
+    worst = min(results, key=lambda r: r.ratio)
+    lines.append(
+        f"Geometric mean over {len(results)} cells against the fastest other of each: {mean:.3g}x. "
+        f"Worst cell: {worst.name}, {worst.ratio:.3g}x ({worst.best_peer})."
+    )
+    lost = [f"{r.name} ({r.best_peer}, {r.ratio:.3g}x)" for r in results if r.ratio < 1]
+    lines.append(f"Cells where another is faster: {'; '.join(lost) or 'none'}.")
+    return lines
+
+
+def run(report: Report) -> None:
+    report.console.rule("Kernels")
+    contenders, missing = load_installed(report.threads)
+    report.console.print("Compared: " + ", ".join(f"{c.name} {c.version}" for c in contenders))
+    if missing:
+        report.console.print(f"Not installed, left out: {', '.join(missing)}")
+    results = measure_all(report, contenders)
+    table = tabulate(results, [c.name for c in contenders])
+    table.notes += [
+        "vs best: time of the fastest other over fastloss's. spread: median over best time of fastloss, and of that other.",
+        "bandwidth: share of the plain loop's bytes per second (inputs read once, gradient written once, for both).",
+        "ulp: largest error of value and of gradient against the next wider dtype.",
+        *summary(results, report.threads),
+    ]
+    data = [asdict(r) | {"best_peer": r.best_peer, "ratio": r.ratio, "bandwidth": r.bandwidth} for r in results]
+    report.publish("kernels", table, {"versions": {c.name: c.version for c in contenders}, "results": data})

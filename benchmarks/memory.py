@@ -1,0 +1,83 @@
+"""Part three: the memory that one call needs beyond its inputs and `out`, measured in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+from .cases import Case
+from .peers import load, load_installed
+from .tables import Report, Table
+
+CASES = (
+    Case("mse", (4_000_000,)),
+    Case("mse", (16_000_000,)),
+    Case("binary_cross_entropy_with_logits", (16_000_000,)),
+    Case("cross_entropy", (4096, 1000)),
+    Case("cross_entropy", (16384, 1000)),
+)
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure(name: str, threads: int) -> list[dict[str, float] | None]:
+    """Of every case: peak of resident and of traced memory during a call, less what there was before, in MB."""
+    contender = load(name, threads)
+    results: list[dict[str, float] | None] = []
+    for case in CASES:
+        call = contender.bind(case, *case.data())
+        if call is None:
+            results.append(None)
+            continue
+        call()  # compiles, starts threads, touches `out`
+        CLEAR_REFS.write_text("5")  # the peak so far is forgotten: see proc(5)
+        before = _resident("VmRSS")
+        call()
+        resident = _resident("VmHWM") - before
+        tracemalloc.start()
+        call()
+        _, traced = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        results.append({"resident": resident, "traced": traced / 1e6})
+    return results
+
+
+def _resident(field: str) -> float:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def run(report: Report) -> None:
+    report.console.rule("Memory")
+    if not CLEAR_REFS.exists():
+        report.console.print("Not measured: the peak of a single call can be read on Linux only.")
+        return
+    names = [contender.name for contender in load_installed(report.threads)[0]]
+    measured = {}
+    # glibc else keeps what is freed below 32 MB, and a call that takes it again seems to need nothing
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+    for name in names:
+        command = [sys.executable, "-m", "benchmarks.memory", name, str(report.threads)]
+        measured[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
+    table = Table(
+        "Extra memory of a call in MB: peak resident, and in brackets what Python and NumPy allocated",
+        ("shape, dtype", "input", *names),
+        notes=[
+            "Value and gradient. fastloss, NumPy and scikit-learn write to an `out` that is there before the call;",
+            "PyTorch and JAX cannot, so theirs contains the new gradient, and their allocators are not traced.",
+        ],
+    )
+    for i, case in enumerate(CASES):
+        pred, target = case.data()
+        cells = []
+        for name in names:
+            extra = measured[name][i]
+            cells.append("-" if extra is None else f"{extra['resident']:.1f} ({extra['traced']:.3f})")
+        table.add((case.label, f"{(pred.nbytes + target.nbytes) / 1e6:.0f}", *cells), case.loss)
+    cases = [f"{case.loss} {case.label}" for case in CASES]
+    report.publish("memory", table, {name: dict(zip(cases, of, strict=True)) for name, of in measured.items()})
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))

@@ -1,0 +1,86 @@
+"""Tables that are shown on the console and saved as Markdown, with their data as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+Row = Sequence[str]
+
+
+@dataclass
+class Table:
+    """The rows come in named groups; a single group may be called ""."""
+
+    title: str
+    columns: Row
+    groups: dict[str, list[Row]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, group: str = "") -> None:
+        self.groups.setdefault(group, []).append(row)
+
+    def show(self, console: Console) -> None:
+        console.print(f"\n[bold]{self.title}[/bold]")
+        rows_of_all = [self.columns, *(row for rows in self.groups.values() for row in rows)]
+        widths = [max(len(row[i]) for row in rows_of_all) for i in range(len(self.columns))]
+        fits = sum(widths) + 2 * len(widths) <= console.width
+        for name, rows in self.groups.items():
+            table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=name or None, title_justify="left")
+            for i, (column, width) in enumerate(zip(self.columns, widths, strict=True)):
+                justify: Literal["left", "right"] = "right" if i else "left"
+                # one width for all groups, so that they line up; on a narrow console cells are folded instead
+                table.add_column(column, justify=justify, overflow="fold", min_width=width if fits else None)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+        for note in self.notes:
+            console.print(note, highlight=False)
+
+    def markdown(self) -> str:
+        """One table; the first row of a group names it."""
+        grouped = any(self.groups)
+        columns = ["", *self.columns] if grouped else self.columns
+        lines = [f"## {self.title}", "", _line(columns), _line([":--"] + ["--:"] * (len(columns) - 1))]
+        for name, rows in self.groups.items():
+            for i, row in enumerate(rows):
+                head = f"`{name}`" if i == 0 else ""
+                lines.append(_line([head, *row] if grouped else row))
+        return "\n".join([*lines, "", *(f"* {note}" for note in self.notes), ""])
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the results of a run go, and what was asked of it."""
+
+    console: Console
+    folder: Path
+    machine: str
+    threads: int
+    quick: bool
+
+    def publish(self, name: str, table: Table, data: Any) -> None:
+        """Show the table; save it and its data as `name`.md and `name`.json."""
+        table.show(self.console)
+        text = f"{table.markdown()}\n```\n{self.machine}\n```\n"
+        (self.folder / f"{name}.md").write_text(text, encoding="utf-8")
+        document = {"machine": self.machine, "threads": self.threads, "data": data}
+        (self.folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _line(cells: Row) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def seconds(t: float) -> str:
+    """Three digits and a unit."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if t >= scale or unit == "us":
+            digits = 2 if t < 10 * scale else 1 if t < 100 * scale else 0
+            return f"{t / scale:.{digits}f} {unit}"
+    raise AssertionError

@@ -1,0 +1,215 @@
+"""Part one: real models on real data, trained once with a plain NumPy loss and once with fastloss."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any, cast
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sklearn import datasets, metrics
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+import fastloss
+
+from . import baselines
+from .baselines import Array
+from .tables import Report, Table, seconds
+
+LossFunction = Callable[[Array, Array], tuple[float, Array]]  # value and gradient of the mean loss
+
+TOLERANCE = 1e-6  # relative, between the losses of the two runs at any epoch
+BATCH = 128
+CONTENDERS = {"NumPy": baselines, "fastloss": fastloss}
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    loss: str
+    data: str  # of sklearn.datasets
+    hidden: tuple[int, ...]
+    epochs: int
+    rate: float
+
+
+TASKS = (
+    Task("softmax regression, digits", "cross_entropy", "digits", (), 300, 0.1),
+    Task("two-layer network, digits", "cross_entropy", "digits", (64,), 200, 0.05),
+    Task("logistic regression, breast cancer", "binary_cross_entropy_with_logits", "breast_cancer", (), 1000, 0.05),
+    Task("Huber regression, diabetes", "huber", "diabetes", (), 1000, 0.01),
+)
+
+
+@dataclass
+class Run:
+    curve: list[float]  # loss of the whole training set, epoch by epoch
+    score: float  # on the held-out set
+    loss_seconds: float  # spent in the loss: value and gradient, nothing else
+    steps: int
+
+
+class Network:
+    """Dense layers with tanh between them. A single layer is a linear model; the loss says which."""
+
+    def __init__(self, sizes: Sequence[int], seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.weights = [rng.normal(0, n**-0.5, (n, m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+        self.biases = [np.zeros(m) for m in sizes[1:]]
+
+    def forward(self, x: Array) -> list[Array]:
+        """The input of every layer, and the output of the last."""
+        activations = [x]
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            if len(activations) > 1:
+                activations[-1] = np.tanh(activations[-1])
+            activations.append(activations[-1] @ weight + bias)
+        return activations
+
+    def step(self, activations: list[Array], grad: Array, rate: float) -> None:
+        """Gradient descent, given the gradient of the loss with respect to the output."""
+        for i in reversed(range(len(self.weights))):
+            x, weight = activations[i], self.weights[i]
+            below = (grad @ weight.T) * (1 - x * x) if i else grad  # (tanh a)' = 1 - (tanh a)^2
+            weight -= rate * (x.T @ grad)
+            self.biases[i] -= rate * grad.sum(axis=0)
+            grad = below
+
+
+def load(task: Task) -> tuple[Array, Array, Array, Array]:
+    """Standardised float64 features and the targets: training x, held-out x, training y, held-out y."""
+    x, y = getattr(datasets, f"load_{task.data}")(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.25, random_state=0)
+    scaler = StandardScaler().fit(x_train)
+    if task.loss != "cross_entropy":
+        y_train, y_test = y_train[:, None].astype(float), y_test[:, None].astype(float)  # the network's output: (N, 1)
+    if task.loss == "huber":
+        target_scaler = StandardScaler().fit(y_train)
+        y_train, y_test = target_scaler.transform(y_train), target_scaler.transform(y_test)
+    return scaler.transform(x_train), scaler.transform(x_test), y_train, y_test
+
+
+def train(task: Task, loss: LossFunction, on_epoch: Callable[[], None]) -> Run:
+    """The one training loop: stochastic gradient descent, with whatever loss function it is given."""
+    x_train, x_test, y_train, y_test = load(task)
+    outputs = int(y_train.max()) + 1 if task.loss == "cross_entropy" else 1
+    network = Network([x_train.shape[1], *task.hidden, outputs], seed=0)
+    rng = np.random.default_rng(1)
+    curve: list[float] = []
+    loss_seconds = 0.0
+    steps = 0
+    for _ in range(task.epochs):
+        order = rng.permutation(len(x_train))
+        for first in range(0, len(order), BATCH):
+            batch = order[first : first + BATCH]
+            activations, y = network.forward(x_train[batch]), y_train[batch]
+            start = time.perf_counter()
+            _, grad = loss(activations[-1], y)
+            loss_seconds += time.perf_counter() - start
+            network.step(activations, grad, task.rate)
+            steps += 1
+        value, _ = loss(network.forward(x_train)[-1], y_train)  # for the curve; not a part of training, nor timed
+        curve.append(value)
+        on_epoch()
+    return Run(curve, score(task, network.forward(x_test)[-1], y_test), loss_seconds, steps)
+
+
+def score(task: Task, output: Array, y: Array) -> float:
+    """R^2 of a regression, accuracy of a classifier."""
+    if task.loss == "huber":
+        return float(metrics.r2_score(y, output))
+    labels = output.argmax(axis=1) if task.loss == "cross_entropy" else output > 0
+    return float(metrics.accuracy_score(y, labels))
+
+
+def train_all(report: Report) -> dict[str, dict[str, Run]]:
+    """Every task with every contender. The rounds repeat the same training; the least time in the loss counts."""
+    runs: dict[str, dict[str, Run]] = {}
+    rounds = 1 if report.quick else 3
+    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # auto_refresh would draw from a thread of its own, in the middle of what is timed
+    with Progress(*columns, console=report.console, auto_refresh=False) as progress:
+        for task in TASKS:
+            bar = progress.add_task(task.name, total=rounds * len(CONTENDERS) * task.epochs)
+            best = runs[task.name] = {}
+            for _ in range(rounds):
+                for name, module in CONTENDERS.items():
+                    progress.update(bar, description=f"{task.name}: {name}")
+                    run = train(task, _value_and_grad(module, task.loss), partial(progress.advance, bar))
+                    if name not in best or run.loss_seconds < best[name].loss_seconds:
+                        best[name] = run
+                    progress.refresh()
+            progress.update(bar, description=task.name, refresh=True)
+    return runs
+
+
+def _value_and_grad(module: object, loss: str) -> LossFunction:
+    function: Any = getattr(module, loss)  # a plain function returns both, one of fastloss has a method for it
+    return cast(LossFunction, getattr(function, "value_and_grad", function))
+
+
+def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
+    """The training curves: both runs of a task lie on each other, so one is broad and pale and the other is dashed."""
+    styles = {
+        "NumPy": {"color": "#E69F00", "linewidth": 5, "alpha": 0.6},
+        "fastloss": {"color": "#0072B2", "linewidth": 1.5, "linestyle": "--"},
+    }  # Okabe and Ito's colours, which the colour-blind can tell apart
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    for task, axes in zip(TASKS, figure.subplots(2, 2).flat, strict=True):
+        for name, run in runs[task.name].items():
+            label = f"{name}: {seconds(run.loss_seconds)} in the loss"
+            axes.plot(range(1, len(run.curve) + 1), run.curve, label=label, **styles[name])
+        axes.set_title(task.name)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"training loss\n({task.loss})", fontsize=9)
+        axes.set_xscale("log")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle("The same training with a NumPy loss and with fastloss (float64, same seed)")
+    for suffix in ("png", "svg"):
+        figure.savefig(folder / f"training.{suffix}", dpi=150)
+
+
+def run(report: Report) -> None:
+    """Train, show and save; exits with an error if two runs of a task do not have the same losses."""
+    report.console.rule("Training, with a NumPy loss and with fastloss")
+    runs = train_all(report)
+    table = Table(
+        "Time spent in the loss (value and gradient) while training",
+        ("model and data", "steps", "NumPy", "fastloss", "ratio", "final loss", "difference", "held out"),
+        notes=[
+            "ratio: NumPy's time over fastloss's. held out: accuracy, or R^2 for the regression.",
+            f"difference: the largest between the two training curves, relative; above {TOLERANCE:.0e} is an error.",
+        ],
+    )
+    failures = []
+    for task in TASKS:
+        plain, fused = runs[task.name]["NumPy"], runs[task.name]["fastloss"]
+        difference = float(np.max(np.abs(np.divide(fused.curve, plain.curve) - 1)))  # at any epoch, the last included
+        if not difference <= TOLERANCE:  # NaN fails too
+            failures.append(f"{task.name}: {plain.curve[-1]} with NumPy, {fused.curve[-1]} with fastloss")
+        ratio = plain.loss_seconds / fused.loss_seconds
+        table.add(
+            (
+                task.name,
+                str(plain.steps),
+                seconds(plain.loss_seconds),
+                seconds(fused.loss_seconds),
+                f"{ratio:.3g}x",
+                f"{fused.curve[-1]:.6f}",
+                f"{difference:.0e}",
+                f"{fused.score:.3f}",
+            )
+        )
+    mean = geometric_mean([r["NumPy"].loss_seconds / r["fastloss"].loss_seconds for r in runs.values()])
+    table.notes.append(f"Geometric mean of the ratios: {mean:.3g}x")
+    report.publish("training", table, {task: {n: asdict(r) for n, r in of.items()} for task, of in runs.items()})
+    draw(runs, report.folder)
+    report.console.print(f"Curves: {report.folder / 'training.png'} and .svg")
+    if failures:
+        raise SystemExit("The two trainings of a model do not have the same losses:\n" + "\n".join(failures))

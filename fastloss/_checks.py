@@ -1,0 +1,192 @@
+"""Checks of arguments. Every message names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+#: The one-letter codes of the types that the kernels load: bool, every integer, float, double.
+LOADABLE = frozenset("?bBhHiIlLqQfd")
+
+
+def array(x: ArrayLike, name: str) -> NDArray[Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: fill it, and give the mask as sample_weight")
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name} cannot be made an array: {error}") from None
+
+
+def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """x itself where a kernel can use it as it lies, else a C-contiguous, aligned copy in native byte order."""
+    return np.require(x, dtype, ["C", "A"]).reshape(x.shape)  # np.require makes 0-d arrays 1-d
+
+
+def floating(x: ArrayLike, name: str) -> NDArray[Any]:
+    """An input that fixes the dtype of the result: float32 or float64."""
+    if type(x) is not np.ndarray:
+        x = array(x, name)
+    dtype = x.dtype
+    if dtype is not FLOAT32 and dtype is not FLOAT64:
+        if dtype not in (FLOAT32, FLOAT64):
+            # A byte order that is not the machine's makes a dtype unequal to both, and still it is one of them.
+            if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+                raise TypeError(f"{name} must be float32 or float64, not {dtype}")
+        dtype = dtype.newbyteorder("=")
+        return contiguous(x, dtype)
+    flags = x.flags
+    return x if flags.c_contiguous and flags.aligned else contiguous(x, dtype)
+
+
+def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to `dtype`."""
+    if type(x) is not np.ndarray:
+        x = array(x, name)
+    given = x.dtype
+    if given.char not in LOADABLE:
+        if given.kind != "f":
+            raise TypeError(f"{name} must be real (bool, integer or float), not {given}")
+        return contiguous(x, dtype)
+    flags = x.flags
+    if flags.c_contiguous and flags.aligned and given.isnative:
+        return x
+    return contiguous(x, given.newbyteorder("="))
+
+
+def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> float:
+    """A finite parameter in [low, high], or in (low, high] with `above`."""
+    if type(x) is not float:
+        if isinstance(x, (str, bytes, bool, np.bool_)) or (isinstance(x, np.ndarray) and x.ndim):
+            raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
+        try:
+            x = float(x)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
+        except OverflowError:
+            x = math.inf
+    if not (math.isfinite(x) and low <= x <= high and not (above and x == low)):
+        if high < math.inf:
+            wanted = f"in {'(' if above else '['}{low:g}, {high:g}]"
+        elif low > -math.inf:
+            wanted = f"finite and {'>' if above else '>='} {low:g}"
+        else:
+            wanted = "finite"
+        raise ValueError(f"{name} must be {wanted}, not {x!r}")
+    return x
+
+
+def integer(x: Any, name: str) -> int:
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(x).__name__}") from None
+
+
+def leading_weights(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Sample weights, whose shape is the leading axes of the unreduced loss."""
+    weight = real(x, "sample_weight", FLOAT64)
+    if weight.ndim == 0 and shape or weight.shape != shape[: weight.ndim]:
+        raise ValueError(
+            f"sample_weight must have the shape of the leading axes of the loss, {shape} or fewer of these axes, "
+            f"not {weight.shape}"
+        )
+    return weight
+
+
+def axis(x: Any, ndim: int) -> int:
+    """The class axis, counted from the front."""
+    index = integer(x, "axis")
+    if ndim == 0:
+        raise ValueError("pred must have a class axis, and is 0-dimensional")
+    if not -ndim <= index < ndim:
+        raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {index}")
+    return index % ndim
+
+
+def class_target(x: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
+    """The target of a loss with a class axis, and whether it holds class indices: else, probabilities."""
+    target = real(x, "target", pred.dtype)
+    if target.shape == pred.shape:
+        return contiguous(target, pred.dtype), False
+    if target.shape != batch:
+        raise ValueError(
+            f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
+        )
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {target.dtype}")
+    return target, True
+
+
+def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    weight = real(x, "class_weight", dtype)
+    if weight.shape != (classes,):
+        raise ValueError(f"class_weight must have shape {(classes,)}, not {weight.shape}")
+    bad = ~(weight >= 0)
+    if bad.any():
+        raise_first(weight, bad, "class_weight", "a weight >= 0")
+    return contiguous(weight, dtype)
+
+
+def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
+    """Raise ValueError for the first element of x that is marked bad."""
+    position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
+    index = f"[{', '.join(map(str, position))}]" if position else ""
+    raise ValueError(f"{name}{index} = {x[position].item()!r} is not {expected}")
+
+
+def raise_outside(target: NDArray[Any], domain: str | None, weight: NDArray[Any] | None) -> NoReturn:
+    """Raise ValueError for the first element of an elementwise target that counts and is not in the domain."""
+    if domain == "sign":
+        bad, expected = ~((target == 1) | (target == -1)), "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"
+    else:
+        bad, expected = ~((target >= 0) & (target <= 1)), "in [0, 1]"
+    if weight is not None:
+        bad &= weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim)) != 0
+    raise_first(target, bad, "target", expected)
+
+
+def raise_class_target(
+    target: NDArray[Any], is_labels: bool, axis: int, classes: int, ignore_index: int, weight: NDArray[Any] | None
+) -> NoReturn:
+    """Raise ValueError for the first class index, or the first probability that counts, which is not valid."""
+    if is_labels:
+        bad = ~((target >= 0) & (target < classes) | (target == ignore_index))
+        raise_first(target, bad, "target", f"a class index in [0, {classes}) nor ignore_index ({ignore_index})")
+    bad = ~((target >= 0) & (target <= 1))
+    if weight is not None:
+        counts = weight.reshape(weight.shape + (1,) * (target.ndim - 1 - weight.ndim)) != 0
+        bad &= np.expand_dims(counts, axis)
+    raise_first(target, bad, "target", "in [0, 1]")
+
+
+def output(x: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
+    """An array to write results into, in the shape and dtype of `like`."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array, not {type(x).__name__}")
+    if x.dtype != like.dtype:
+        raise TypeError(f"{name} must have dtype {like.dtype}, not {x.dtype}")
+    if x.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, not {x.shape}")
+    if not x.flags.c_contiguous or not x.flags.aligned:
+        raise ValueError(f"{name} must be C-contiguous and aligned")
+    if not x.flags.writeable:
+        raise ValueError(f"{name} must be writable, and is read-only")
+    return x
+
+
+def positive_weight(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """pos_weight: a number, or one for each index of the last axis."""
+    weight = real(x, "pos_weight", FLOAT64)
+    if weight.ndim and (not shape or weight.shape != shape[-1:]):
+        raise ValueError(f"pos_weight must be a number or have the shape of the last axis, {shape[-1:]}, not {weight.shape}")
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        raise_first(weight, bad, "pos_weight", "finite and >= 0")
+    return weight

@@ -1,0 +1,1 @@
+"""The compiled kernels: see README.md in this folder."""

@@ -1,0 +1,109 @@
+"""Build the kernels: each source is translated to C once and compiled once per CPU level.
+
+Everything else is declared in pyproject.toml. CC chooses the compiler (GCC or clang);
+FASTLOSS_OPENMP=0 builds without OpenMP.
+"""
+
+import os
+import platform
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+KERNELS = Path("fastloss", "kernels")
+PER_LEVEL = ["elementwise", "softmax", "vecmath"]
+ONCE = ["machine", "memory"]
+
+if platform.machine() in ("x86_64", "AMD64"):
+    LEVELS = {
+        "x86_64_v2": ["-march=x86-64-v2"],
+        "x86_64_v3": ["-march=x86-64-v3"],
+        "x86_64_v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    }
+else:
+    LEVELS = {"generic": []}
+
+# No -ffast-math: it breaks NaN and inf, and linking with it switches the process to flush-to-zero.
+# Contraction is off, so that a loop and its remainder give the same bits; vecmath.h asks for FMA by name.
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unused-function"]
+MACROS = [
+    ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+    # A loss is inlined into the loops of the driver by constant propagation of its address: never leave that to chance.
+    ("CYTHON_INLINE", "inline __attribute__((always_inline))"),
+]
+
+
+def extension(module, flags=()):
+    return Extension(
+        f"fastloss.kernels.{module}",
+        [],  # filled in by build_kernels, where the place for generated files is known
+        include_dirs=[numpy.get_include(), str(KERNELS)],
+        define_macros=MACROS,
+        extra_compile_args=[*FLAGS, *flags],
+        depends=[str(path) for path in sorted(KERNELS.glob("*.[hp]*"))],
+    )
+
+
+class build_kernels(build_ext):
+    """Translate, write one small C file per level, and compile all of them in parallel."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.parallel = os.cpu_count()
+
+    def build_extensions(self):
+        generated = Path("build", "cython")
+        cythonize(
+            [Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")]) for name in [*ONCE, *PER_LEVEL]],
+            build_dir=str(generated),
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": False,
+            },
+        )
+        openmp = self.openmp_flags()
+        for ext in self.extensions:
+            module = ext.name.rpartition(".")[2]
+            source = next(name for name in [*ONCE, *PER_LEVEL] if module.startswith(name))
+            unit = generated / f"{module}.c"
+            text = f"#define PyInit_{source} PyInit_{module}\n" if module != source else ""
+            text += f'#include "{KERNELS.as_posix()}/{source}.c"\n'
+            if not unit.exists() or unit.read_text() != text:
+                unit.write_text(text)
+            ext.sources = [str(unit)]
+            ext.include_dirs.insert(0, str(generated))
+            ext.depends.append(str(generated / KERNELS / f"{source}.c"))
+            ext.extra_compile_args += openmp
+            ext.extra_link_args += openmp
+        super().build_extensions()
+
+    def openmp_flags(self):
+        """["-fopenmp"] if the compiler can build and link a program with it, else [] and a warning."""
+        if os.environ.get("FASTLOSS_OPENMP") != "0":
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder, "probe.c")
+                source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+                try:
+                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=["-fopenmp"])
+                    self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=["-fopenmp"])
+                    return ["-fopenmp"]
+                except (CompileError, LinkError):
+                    pass
+        warnings.warn("fastloss is built without OpenMP: its kernels will run on one thread", stacklevel=1)
+        return []
+
+
+setup(
+    ext_modules=[extension(name) for name in ONCE]
+    + [extension(f"{name}_{level}", flags) for name in PER_LEVEL for level, flags in LEVELS.items()],
+    cmdclass={"build_ext": build_kernels},
+)

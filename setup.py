@@ -18,7 +18,7 @@ from setuptools.errors import CompileError, LinkError
 
 KERNELS = Path("fastloss", "kernels")
 PER_LEVEL = ["elementwise", "softmax", "vecmath"]
-ONCE = ["machine", "memory"]
+ONCE = ["call", "machine"]
 
 if platform.machine() in ("x86_64", "AMD64"):
     LEVELS = {

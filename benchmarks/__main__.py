@@ -11,7 +11,11 @@ from pathlib import Path
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about 15 seconds: one round of training, nothing above 4 M elements, no memory part")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="about 15 seconds: one round of training, nothing above 4 M elements, no memory part",
+    )
     parser.add_argument("--only", choices=("training", "kernels", "memory"), help="one part instead of all three")
     parser.add_argument("--threads", type=int, metavar="N", help="threads for every library (default: fastloss's own)")
     parser.add_argument(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def measure(name: str, threads: int) -> list[dict[str, float] | None]:
             results.append(None)
             continue
         call()  # compiles, starts threads, touches `out`
+        time.sleep(0.3)  # JAX frees its results in a thread of its own, a little later
         CLEAR_REFS.write_text("5")  # the peak so far is forgotten: see proc(5)
         before = _resident("VmRSS")
         call()

@@ -31,33 +31,18 @@ def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def floating(x: ArrayLike, name: str) -> NDArray[Any]:
     """An input that fixes the dtype of the result: float32 or float64."""
-    if type(x) is not np.ndarray:
-        x = array(x, name)
-    dtype = x.dtype
-    if dtype is not FLOAT32 and dtype is not FLOAT64:
-        if dtype not in (FLOAT32, FLOAT64):
-            # A byte order that is not the machine's makes a dtype unequal to both, and still it is one of them.
-            if dtype.kind != "f" or dtype.itemsize not in (4, 8):
-                raise TypeError(f"{name} must be float32 or float64, not {dtype}")
-        dtype = dtype.newbyteorder("=")
-        return contiguous(x, dtype)
-    flags = x.flags
-    return x if flags.c_contiguous and flags.aligned else contiguous(x, dtype)
+    x = array(x, name)
+    if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} must be float32 or float64, not {x.dtype}")
+    return contiguous(x, x.dtype.newbyteorder("="))
 
 
 def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to `dtype`."""
-    if type(x) is not np.ndarray:
-        x = array(x, name)
-    given = x.dtype
-    if given.char not in LOADABLE:
-        if given.kind != "f":
-            raise TypeError(f"{name} must be real (bool, integer or float), not {given}")
-        return contiguous(x, dtype)
-    flags = x.flags
-    if flags.c_contiguous and flags.aligned and given.isnative:
-        return x
-    return contiguous(x, given.newbyteorder("="))
+    x = array(x, name)
+    if x.dtype.kind not in "?biuf":
+        raise TypeError(f"{name} must be real (bool, integer or float), not {x.dtype}")
+    return contiguous(x, x.dtype.newbyteorder("=") if x.dtype.char in LOADABLE else dtype)
 
 
 def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> float:
@@ -83,10 +68,14 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
 
 
 def integer(x: Any, name: str) -> int:
+    """An integer that fits 64 bits."""
     try:
-        return operator.index(x)
+        index = operator.index(x)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(x).__name__}") from None
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"{name} must fit 64 bits, not {index}")
+    return index
 
 
 def leading_weights(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -110,18 +99,15 @@ def axis(x: Any, ndim: int) -> int:
     return index % ndim
 
 
-def class_target(x: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]) -> tuple[NDArray[Any], bool]:
-    """The target of a loss with a class axis, and whether it holds class indices: else, probabilities."""
-    target = real(x, "target", pred.dtype)
+def probabilities(target: NDArray[Any], pred: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
+    """The target of a loss with a class axis, where it does not hold class indices."""
     if target.shape == pred.shape:
-        return contiguous(target, pred.dtype), False
-    if target.shape != batch:
-        raise ValueError(
-            f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
-        )
-    if target.dtype.kind not in "iu":
+        return contiguous(target, pred.dtype)
+    if target.shape == batch:
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {target.dtype}")
-    return target, True
+    raise ValueError(
+        f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
+    )
 
 
 def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:

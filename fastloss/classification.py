@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastloss import _checks
-from fastloss._checks import number
 from fastloss._loss import Loss, class_axis, elementwise
+from fastloss.kernels.call import number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,7 +40,7 @@ def binary_cross_entropy_with_logits(
         "binary_cross_entropy_with_logits",
         pred,
         target,
-        (base, slope, smoothing / 2, 1 - smoothing),
+        (smoothing / 2, 1 - smoothing, base, slope),
         domain="unit interval",
         third=None if pos_weight is None else _checks.positive_weight(pos_weight, np.shape(pred)),
         **common,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss._checks import number
 from fastloss._loss import Loss, elementwise
+from fastloss.kernels.call import number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -8,16 +8,17 @@ from fastloss.kernels.vecmath cimport exp_nonpositive, fabs, log1p_01
 cdef inline void binary_cross_entropy_with_logits(
     floating z, floating t, floating u, const floating* c, floating* out
 ) noexcept nogil:
-    """u: pos_weight. c: alpha_t = c0 + c1 t; smoothed t = c2 + c3 t."""
-    cdef floating s = c[2] + c[3] * t
-    cdef floating alpha = c[0] + c[1] * s
-    cdef floating a = alpha * u * s, b = alpha * (1 - s)  # the weights of the two labels
+    """u: pos_weight. c: smoothed t = c0 + c1 t; alpha_t = c2 + c3 t."""
+    cdef floating y = c[0] + c[1] * t, alpha = c[2] + c[3] * y
+    cdef floating positive = alpha * u * y, negative = alpha * (1 - y)  # the weights of the two labels
+    # On which side z is: the loss is wrong softplus(abs(z)) + right softplus(-abs(z)).
+    cdef floating wrong = negative if z > 0 else positive, right = positive if z > 0 else negative
     cdef floating e = exp_nonpositive(-fabs(z)), r = 1 / (1 + e)
-    # The loss is a softplus(-z) + b softplus(z), split so that an infinite logit that agrees with t costs 0, not NaN.
-    cdef floating wrong = b if z > 0 else a
-    out[VALUE] = (a + b) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
-    out[SLOPE] = (b * r - a * (e * r)) if z > 0 else (b * (e * r) - a * r)
-    out[CURVATURE] = (a + b) * (e * r) * r
+    cdef floating slope = (wrong - right * e) * r
+    # softplus(abs(z)) = abs(z) + log1p(e). An infinite logit that agrees with the label costs 0, not 0 * inf = NaN.
+    out[VALUE] = (wrong + right) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
+    out[SLOPE] = slope if z > 0 else -slope
+    out[CURVATURE] = (wrong + right) * (e * r) * r
 
 
 cdef inline void hinge(floating z, floating t, floating u, const floating* c, floating* out) noexcept nogil:

@@ -117,6 +117,11 @@ cdef enum Domain:       # what a target may be
 
 DOMAINS = {None: ANY, "unit interval": UNIT_INTERVAL, "sign": SIGN}
 
+cdef float[TILE] SINGLE_ONES    # the third operand where there is none
+cdef double[TILE] DOUBLE_ONES
+for _k in range(TILE):
+    SINGLE_ONES[_k] = DOUBLE_ONES[_k] = 1
+
 cdef struct Call:
     int loss
     int domain
@@ -192,10 +197,12 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
     cdef Py_ssize_t i = start, k
     for k in range(MAX_PARAMETERS):
         parameters[k] = <floating> call.parameters[k]
-    if call.third.data == NULL:
-        for k in range(TILE):
-            third_copy[k] = 1
     x.u = third_copy
+    if call.third.data == NULL:
+        if floating is float:
+            x.u = SINGLE_ONES
+        else:
+            x.u = DOUBLE_ONES
     x.scale = call.scale if weight == NULL else 1
     while i < stop:
         x.n = min(TILE, stop - i)

@@ -12,7 +12,7 @@ cimport numpy as cnp
 
 from fastloss.kernels.classes cimport BY_CE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, LOSS, cross_entropy
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, grain, load_labels, operand, ordered_sum
+    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, fold, grain, load_labels, operand, ordered_sum
 )
 from fastloss.kernels.vecmath cimport exp_nonpositive, log1p
 
@@ -23,6 +23,8 @@ cdef enum:
     MAX_PARAMETERS = 4
     MAX_SAMPLES = 256       # samples in a tile
     CELLS = 8192            # elements in a transposed tile
+    VECTOR = 16             # samples: tiles are multiples of it
+    STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
     SHORT_ROW = 64          # classes: up to here, lanes across samples beat a pass along the row
     SHORT_INNER = 16        # samples side by side in memory: from here, lanes need no transposed copy
@@ -95,13 +97,14 @@ cdef enum:
     RESULT          # the weighted loss
     OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c
     OF_TARGET
-    OF_HOT          # gradient in the hot class, in place of OF_EXP exp(z_y - PEAK)
+    OF_HOT          # gradient in the class of the label
     OF_PAIR         # Hessian: OF_PAIR e (1 + TAIL - e) + OF_SQUARE e^2, with e = exp(z_c - PEAK)
     OF_SQUARE
     STATS
 
 cdef struct Stats:
     Py_ssize_t n                    # samples in the tile
+    Py_ssize_t lanes                # n, or rounded up to whole vectors where lanes without a sample do no harm
     double[MAX_SAMPLES] weight      # sample weight; 0 where the sample does not count
     long long[MAX_SAMPLES] label    # in [0, classes), whatever the array said
     Py_ssize_t dropped              # samples with weight 0
@@ -133,11 +136,12 @@ cdef inline void settle(
     cdef floating* of_square = field(s, OF_SQUARE, _)
     cdef floating[MAX_PARAMETERS] c
     cdef floating[CLASS_OUTPUTS] out
+    cdef floating uniform = <floating> (call.smoothing / call.classes)
     cdef floating log_sum, ce, scale, inverse, by_ce, by_lse, soft, hot_exp
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]
-    for i in range(s.n):
+    for i in range(s.lanes):
         log_sum = log1p(tail[i])
         ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum
         loss(ce, peak[i] + log_sum, mass[i], c, out)
@@ -151,7 +155,7 @@ cdef inline void settle(
         of_exp[i] = soft + by_ce * hot[i] * inverse
         of_target[i] = by_ce
         # In the hot class p_y - 1 would cancel: 1 - p_y = (tail + (1 - e_y)) / (1 + tail).
-        of_hot[i] = soft * hot_exp - by_ce * hot[i] * ((tail[i] + (1 - hot_exp)) * inverse)
+        of_hot[i] = soft * hot_exp - by_ce * (hot[i] * ((tail[i] + (1 - hot_exp)) * inverse) + uniform * mass[i])
         of_pair[i] = of_exp[i] * inverse
         of_square[i] = scale * out[BY_LSE_TWICE] * inverse * inverse
 
@@ -191,6 +195,11 @@ cdef bint prepare(const Call* call, Stats* s, floating* _, Py_ssize_t start) noe
             for i in range(s.n):
                 mass[i] = class_weight[s.label[i]]
                 hot[i] = kept * mass[i]
+    for i in range(s.n, s.lanes):
+        s.weight[i] = 1
+        s.label[i] = 0
+        mass[i] = 1
+        hot[i] = 1
     return bad
 
 
@@ -236,28 +245,35 @@ cdef inline void spread_target(
             q[c] *= w[start + c]
 
 
+cdef inline floating larger(floating a, floating b) noexcept nogil:
+    return a if a > b else b
+
+
 cdef inline floating maximum(const floating* z, Py_ssize_t n) noexcept nogil:
     """max z[:n]; NaNs may be passed over."""
-    cdef floating[2 * LANES] lane
+    cdef floating[LANES] lane
     cdef Py_ssize_t i = 0, j
-    cdef floating peak = z[0]
-    for j in range(2 * LANES):
-        lane[j] = peak
-    while i + 2 * LANES <= n:
-        for j in range(2 * LANES):
-            lane[j] = z[i + j] if z[i + j] > lane[j] else lane[j]
-        i += 2 * LANES
+    for j in range(LANES):
+        lane[j] = z[0]
+    while i + LANES <= n:
+        for j in range(LANES):
+            lane[j] = larger(z[i + j], lane[j])
+        i += LANES
     for j in range(n - i):
-        lane[j] = z[i + j] if z[i + j] > lane[j] else lane[j]
-    for j in range(2 * LANES):
-        peak = lane[j] if lane[j] > peak else peak
-    return peak
+        lane[j] = larger(z[i + j], lane[j])
+    for j in range(16):
+        lane[j] = larger(lane[j], lane[j + 16])
+    for j in range(8):
+        lane[j] = larger(lane[j], lane[j + 8])
+    for j in range(4):
+        lane[j] = larger(lane[j], lane[j + 4])
+    return larger(larger(lane[0], lane[1]), larger(lane[2], lane[3]))
 
 
 cdef inline void add_exps(const floating* e, Py_ssize_t n, double* below, double* ones) noexcept nogil:
     """Add up e[:n], those that are 1 apart from the others."""
     cdef double[LANES] lane
-    cdef floating[LANES] one
+    cdef double[LANES] one
     cdef Py_ssize_t i = 0, j
     for j in range(LANES):
         lane[j] = 0
@@ -270,9 +286,8 @@ cdef inline void add_exps(const floating* e, Py_ssize_t n, double* below, double
     for j in range(n - i):
         lane[j] += 0 if e[i + j] == 1 else e[i + j]
         one[j] += 1 if e[i + j] == 1 else 0
-    for j in range(LANES):
-        below[0] += lane[j]
-        ones[0] += one[j]
+    below[0] += fold(lane)
+    ones[0] += fold(one)
 
 
 cdef void gather_row(
@@ -375,7 +390,7 @@ cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) no
                     call, s, i, NULL if t == NULL else t + i * C, grad + i * C, NULL if hess == NULL else hess + i * C
                 )
                 if call.labels != NULL:
-                    grad[i * C + s.label[i]] = hot_gradient(call, s, i, _)
+                    grad[i * C + s.label[i]] = field(s, OF_HOT, _)[i]
     return bad
 
 
@@ -432,7 +447,7 @@ cdef void gather_lanes(
     cdef double[MAX_SAMPLES] gap
     cdef double[MAX_SAMPLES] spread
     cdef floating[MAX_SAMPLES] ones
-    cdef Py_ssize_t n = s.n, c, i
+    cdef Py_ssize_t n = s.lanes, c, i
     cdef const floating* logits
     cdef floating* exps
     for i in range(n):
@@ -476,6 +491,7 @@ cdef void write_lanes(
     cdef floating* pair = field(s, OF_PAIR, grad)
     cdef floating* square = field(s, OF_SQUARE, grad)
     cdef floating* tail = field(s, TAIL, grad)
+    cdef floating* hot = field(s, OF_HOT, grad)
     cdef floating[MAX_SAMPLES] q
     cdef floating* g
     cdef floating* h
@@ -484,18 +500,18 @@ cdef void write_lanes(
         g = grad + c * stride
         if hess != NULL:
             h = hess + c * stride
-            for i in range(s.n):
+            for i in range(s.lanes):
                 h[i] = pair[i] * (g[i] * (tail[i] + (1 - g[i]))) + square[i] * (g[i] * g[i])
         if t == NULL and call.smoothing == 0:
-            for i in range(s.n):
+            for i in range(s.lanes):
                 g[i] = a[i] * g[i]
         else:
-            spread_target_lanes(call, s.n, t, stride, c, q)
-            for i in range(s.n):
+            spread_target_lanes(call, s.lanes, t, stride, c, q)
+            for i in range(s.lanes):
                 g[i] = a[i] * g[i] - b[i] * q[i]
     if call.labels != NULL:
         for i in range(s.n):
-            grad[s.label[i] * stride + i] = hot_gradient(call, s, i, grad)
+            grad[s.label[i] * stride + i] = hot[i]
     if s.dropped:
         for i in range(s.n):
             if s.weight[i] == 0:
@@ -532,25 +548,37 @@ cdef bint run_direct(const Call* call, Stats* s, floating* _, Py_ssize_t offset)
 
 cdef inline Py_ssize_t offset_of(const Call* call, Py_ssize_t sample) noexcept nogil:
     """Where class 0 of a sample lies."""
+    if call.inner == 1:  # a division costs as much as ten exponentials
+        return sample * call.classes
     return sample // call.inner * call.classes * call.inner + sample % call.inner
 
 
 cdef void transpose_in(const Call* call, Stats* s, const floating* x, Py_ssize_t start, floating* tile) noexcept nogil:
-    cdef const floating* row
-    cdef Py_ssize_t c, i
-    for i in range(s.n):
-        row = x + offset_of(call, start + i)
+    """A tile of samples to tile[class][sample]; lanes without a sample repeat the last one."""
+    cdef const floating* row[STRIP]
+    cdef Py_ssize_t i, c, k
+    for i in range(0, s.lanes, 8):
+        for k in range(STRIP):
+            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
         for c in range(call.classes):
-            tile[c * call.tile + i] = row[c * call.inner]
+            for k in range(STRIP):  # a strip is as wide as the stores can be made
+                tile[c * call.tile + i + k] = row[k][c * call.inner]
 
 
 cdef void transpose_out(const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x) noexcept nogil:
-    cdef floating* row
-    cdef Py_ssize_t c, i
-    for i in range(s.n):
-        row = x + offset_of(call, start + i)
-        for c in range(call.classes):
-            row[c * call.inner] = tile[c * call.tile + i]
+    cdef floating* row[STRIP]
+    cdef Py_ssize_t i, c, k
+    for i in range(0, s.n, 8):
+        for k in range(STRIP):
+            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
+        if i + STRIP <= s.n:
+            for c in range(call.classes):
+                for k in range(STRIP):
+                    row[k][c * call.inner] = tile[c * call.tile + i + k]
+        else:
+            for c in range(call.classes):
+                for k in range(s.n - i):
+                    row[k][c * call.inner] = tile[c * call.tile + i + k]
 
 
 cdef bint run_transposed(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
@@ -582,14 +610,6 @@ cdef bint run_transposed(const Call* call, Stats* s, floating* _, Py_ssize_t sta
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
-cdef inline floating hot_gradient(const Call* call, Stats* s, Py_ssize_t i, floating* _) noexcept nogil:
-    """The gradient of sample i in the class of its label."""
-    cdef floating q = <floating> (call.smoothing / call.classes)
-    if call.class_weight != NULL:
-        q *= (<const floating*> call.class_weight)[s.label[i]]
-    return field(s, OF_HOT, _)[i] - field(s, OF_TARGET, _)[i] * q
-
-
 cdef void settle_tile(const Call* call, Stats* s, floating* _) noexcept nogil:
     cdef floating* mass = field(s, MASS, _)
     cdef floating* hot = field(s, HOT, _)
@@ -599,7 +619,7 @@ cdef void settle_tile(const Call* call, Stats* s, floating* _) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         parameters[i] = <floating> call.parameters[i]
-    for i in range(s.n):  # a sample whose whole target has no weight is not there either
+    for i in range(s.lanes):  # a sample whose whole target has no weight is not there either
         s.weight[i] = 0 if mass[i] == 0 and hot[i] + spread[i] == 0 else s.weight[i]
         dropped += s.weight[i] == 0
     s.dropped = dropped
@@ -625,6 +645,7 @@ cdef double run_tile(const Call* call, floating* _, Py_ssize_t tile, char* bad) 
     else:
         start = tile * call.tile
         s.n = min(call.tile, call.outer * call.inner - start)
+    s.lanes = (s.n + VECTOR - 1) // VECTOR * VECTOR if call.layout == TRANSPOSED else s.n
     bad[0] |= prepare(call, &s, _, start)
     if call.layout == ROWS:
         bad[0] |= run_rows(call, &s, _, start)
@@ -672,7 +693,7 @@ cdef double run_all(const Call* call, floating* _, int threads, char* bad) noexc
 
 cdef void choose_layout(Call* call) noexcept:
     """Layout and tile: they depend on the shape alone, as all partitions do."""
-    cdef Py_ssize_t samples = call.outer * call.inner, fit = CELLS // call.classes // LANES * LANES
+    cdef Py_ssize_t samples = call.outer * call.inner, fit = CELLS // call.classes // VECTOR * VECTOR
     if call.inner == 1 and call.classes > SHORT_ROW:
         call.layout = ROWS
         call.tile = min(MAX_SAMPLES, max(1, CELLS // call.classes))
@@ -681,7 +702,7 @@ cdef void choose_layout(Call* call) noexcept:
         call.tile = min(MAX_SAMPLES, fit)
     else:
         call.layout = DIRECT
-        call.tile = min(MAX_SAMPLES, max(LANES, fit))
+        call.tile = min(MAX_SAMPLES, max(VECTOR, fit))
         samples = (call.inner + call.tile - 1) // call.tile * call.tile * call.outer
     call.tiles = (samples + call.tile - 1) // call.tile
 

@@ -10,7 +10,7 @@ cimport numpy as cnp
 cdef enum:
     TILE = 1024         # elements
     MAX_CHUNKS = 2048   # bounds the memory for partial sums, whatever the size of the input
-    LANES = 16          # partial sums kept side by side, so that a sum vectorises
+    LANES = 32          # partial sums kept side by side, so that a sum vectorises
 
 ctypedef fused number:
     signed char
@@ -115,11 +115,22 @@ cdef inline void expand(const Operand* x, Py_ssize_t start, floating* target, Py
         row += rows
 
 
+cdef inline double fold(double* lane) noexcept nogil:
+    """The sum of LANES numbers, pairwise: a chain of additions would take longer than the loop before it."""
+    cdef Py_ssize_t j
+    for j in range(16):
+        lane[j] += lane[j + 16]
+    for j in range(8):
+        lane[j] += lane[j + 8]
+    for j in range(4):
+        lane[j] += lane[j + 4]
+    return (lane[0] + lane[1]) + (lane[2] + lane[3])
+
+
 cdef inline double ordered_sum(const floating* x, Py_ssize_t n) noexcept nogil:
     """The sum of x[:n] in double precision."""
     cdef double[LANES] lane
     cdef Py_ssize_t i = 0, j
-    cdef double total = 0
     for j in range(LANES):
         lane[j] = 0
     while i + LANES <= n:
@@ -128,9 +139,7 @@ cdef inline double ordered_sum(const floating* x, Py_ssize_t n) noexcept nogil:
         i += LANES
     for j in range(n - i):
         lane[j] += x[i + j]
-    for j in range(LANES):
-        total += lane[j]
-    return total
+    return fold(lane)
 
 
 cdef inline floating* aligned(floating* x) noexcept nogil:

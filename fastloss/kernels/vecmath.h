@@ -14,8 +14,8 @@
  *
  * Reading matter: Cody & Waite, "Software Manual for the Elementary Functions" (argument reduction in two steps);
  * fdlibm e_exp.c, e_log.c, s_log1p.c, s_expm1.c (forms of log and expm1); Cephes expf.c, logf.c; SLEEF sleefsimdsp.c
- * (branch-free special cases). The polynomials are our own: minimax fits (Remez exchange in 60 digits), weighted for
- * the relative error of the function, then rounded to the type. The error given is that after rounding.
+ * (branch-free special cases). The polynomials are our own: minimax fits (Remez exchange in 60 digits) of the relative
+ * error of the function, rounded to the type. The error given is that after rounding.
  *
  * Errors in ulp: the table at the top of tests/test_vecmath.py.
  */
@@ -49,7 +49,7 @@ VM_INLINE double vm_sqrt_d(double x) { return __builtin_sqrt(x); }
 VM_INLINE float vm_copysign_f(float x, float sign) { return __builtin_copysignf(x, sign); }
 VM_INLINE double vm_copysign_d(double x, double sign) { return __builtin_copysign(x, sign); }
 
-/* One instruction each: a NaN in x passes, a NaN in `bound` is lost. So x is the data and `bound` the limit. */
+/* max and min in one or two instructions: a NaN in x passes, one in `bound` is lost. So x is data, `bound` a limit. */
 VM_INLINE float vm_at_least_f(float x, float bound) { return x < bound ? bound : x; }
 VM_INLINE double vm_at_least_d(double x, double bound) { return x < bound ? bound : x; }
 VM_INLINE float vm_at_most_f(float x, float bound) { return x > bound ? bound : x; }
@@ -299,7 +299,7 @@ VM_INLINE double vm_log1p_01_d(double e) {
 
 /* ---- the logistic family ------------------------------------------------------------------------------------------
  *
- * All from e = exp(-abs(x)): written in one loop, they share it. Nothing cancels and nothing overflows.
+ * All from e = exp(-abs(x)), so nothing cancels and nothing overflows. Written in one loop over one x, they share it.
  */
 VM_INLINE float vm_sigmoid_f(float x) {
     const float e = vm_exp_nonpositive_f(-vm_fabs_f(x));

@@ -90,7 +90,7 @@ cdef inline floating copysign(floating x, floating sign) noexcept nogil:
     return vm_copysign_f(x, sign) if floating is float else vm_copysign_d(x, sign)
 
 
-# max(x, bound) and min(x, bound), one instruction; a NaN in x passes, one in bound is lost.
+# max(x, bound) and min(x, bound): a NaN in x passes, one in bound is lost.
 cdef inline floating at_least(floating x, floating bound) noexcept nogil:
     return vm_at_least_f(x, bound) if floating is float else vm_at_least_d(x, bound)
 

@@ -1,0 +1,205 @@
+"""The part of a call that every loss has in common, compiled because small arrays feel each microsecond of it.
+
+Compiled once, for the baseline CPU. What is not as a kernel wants it goes on to _checks.py, which converts it or raises.
+"""
+
+cimport numpy as cnp
+from libc.math cimport INFINITY, isfinite
+
+import numpy as np
+
+from fastloss import _checks
+from fastloss._cpu import get_num_threads, kernels
+
+cnp.import_array()
+
+# What a method of a loss wants: any sum of these.
+VALUE, GRAD, HESS = 1, 2, 4
+
+# An input of fewer elements runs on the calling thread, which keeps the GIL: waking others would cost more than it saves.
+SERIAL = 32768
+
+
+def floating(x, str name):
+    """An input that fixes the dtype of the result, as a kernel wants it: float32 or float64, C-contiguous."""
+    if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
+        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE:
+            return x
+    return _checks.floating(x, name)
+
+
+def real(x, str name, dtype):
+    """An input of any real dtype, as a kernel wants it: the kernels load bool, integers, float32 and float64."""
+    if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
+        if 0 <= cnp.PyArray_TYPE(x) <= cnp.NPY_DOUBLE:
+            return x
+    return _checks.real(x, name, dtype)
+
+
+def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False):
+    """A finite parameter in [low, high], or in (low, high] with `above`."""
+    cdef double value
+    if type(x) is float:
+        value = x
+        if isfinite(value) and low <= value <= high and not (above and value == low):
+            return x
+    return _checks.number(x, name, low, high, above=above)
+
+
+def class_shape(cnp.ndarray pred, axis):
+    """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
+    cdef Py_ssize_t outer = 1, inner = 1
+    cdef int ndim = cnp.PyArray_NDIM(pred), k, index
+    index = _checks.axis(axis, ndim) if axis != -1 or ndim == 0 else ndim - 1
+    for k in range(index):
+        outer *= cnp.PyArray_DIM(pred, k)
+    for k in range(index + 1, ndim):
+        inner *= cnp.PyArray_DIM(pred, k)
+    shape = (<object> pred).shape
+    return index, shape[:index] + shape[index + 1:], (outer, cnp.PyArray_DIM(pred, index), inner)
+
+
+def same_shape(cnp.ndarray x, str name, cnp.ndarray like, str other):
+    if not cnp.PyArray_SAMESHAPE(x, like):
+        raise ValueError(f"{name} must have the shape of {other}, {(<object> like).shape}, not {(<object> x).shape}")
+
+
+cdef cnp.ndarray empty_like(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
+cdef enum Overlap:
+    APART
+    SAME        # exactly the same bytes
+    PARTLY
+
+
+cdef Overlap overlap(cnp.ndarray a, cnp.ndarray b):
+    """How the bytes of two contiguous arrays lie."""
+    cdef size_t a_start = <size_t> cnp.PyArray_DATA(a), a_stop = a_start + cnp.PyArray_NBYTES(a)
+    cdef size_t b_start = <size_t> cnp.PyArray_DATA(b), b_stop = b_start + cnp.PyArray_NBYTES(b)
+    if a_stop <= b_start or b_stop <= a_start:
+        return APART
+    return SAME if a_start == b_start and a_stop == b_stop else PARTLY
+
+
+cdef class Call:
+    """One call of a loss: the arguments that every loss takes, and what becomes of them."""
+
+    cdef readonly int want
+    cdef readonly tuple shape               # of the unreduced loss
+    cdef readonly cnp.ndarray weight        # sample weights
+    cdef readonly Py_ssize_t weight_inner   # elements of the unreduced loss that share a weight
+    cdef readonly int threads               # 0: so small that the GIL is kept
+    cdef readonly double scale              # of the derivatives
+    cdef readonly bint sums                 # whether the kernel is to sum up the losses
+    cdef readonly cnp.ndarray values        # the unreduced loss, under reduction "none"
+    cdef readonly cnp.ndarray grad
+    cdef readonly cnp.ndarray second        # the Hessian's diagonal, or the gradient by a second input
+    cdef readonly bint in_place             # whether an input may change before it was checked
+    cdef object sample_weight, normalizer, out
+    cdef bint mean
+    cdef double divisor
+
+    def __init__(
+        self, int want, tuple shape, Py_ssize_t elements, *,
+        sample_weight=None, reduction="mean", normalizer=None, out=None, **unexpected
+    ):
+        if unexpected:
+            raise TypeError(f"got an unexpected keyword argument {next(iter(unexpected))!r}")
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+        self.mean = reduction == "mean"
+        if normalizer is not None:
+            if not self.mean:
+                raise ValueError(f"normalizer goes with reduction='mean', not {reduction!r}")
+            normalizer = _checks.number(normalizer, "normalizer", 0, above=True)
+        if out is not None and want == VALUE:
+            raise TypeError("out goes with grad, value_and_grad and grad_and_hess: a value needs no array")
+        self.want = want
+        self.shape = shape
+        self.normalizer = normalizer
+        self.out = out
+        self.sums = (want & 1) and reduction != "none"
+        self.threads = 0 if elements < SERIAL else get_num_threads()
+        self.sample_weight = sample_weight
+        self.weight_inner = 1
+        if sample_weight is not None:
+            self.weight = _checks.leading_weights(sample_weight, shape)
+            for length in shape[self.weight.ndim:]:
+                self.weight_inner *= length
+
+    def sum_of_weights(self):
+        """The sum of the sample weights over the unreduced loss, after a check of them."""
+        if self.weight is None:
+            total = 1.0
+            for length in self.shape:
+                total *= length
+            return total
+        total = kernels.elementwise.sum_weights(self.weight, self.threads)
+        if total != total:
+            _checks.raise_first(self.weight, ~(self.weight >= 0), "sample_weight", "a weight >= 0")
+        return total * self.weight_inner
+
+    def allocate(self, cnp.ndarray like, cnp.ndarray second_like, *inputs):
+        """Set the arrays for the results: derivatives in the form of `like`, and of `second_like` if not None.
+
+        Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
+        """
+        if self.want & 1 and not self.sums:
+            self.values = np.empty(self.shape, like.dtype)
+        if self.want == 1:
+            return
+        if self.out is None:
+            self.grad = empty_like(like)
+            if second_like is not None:
+                self.second = empty_like(second_like)
+            return
+        inputs += (("sample_weight", self.sample_weight, self.weight, False),)
+        if second_like is None:
+            self.grad = self.given_array(self.out, "out", like, inputs)
+        else:
+            if not isinstance(self.out, tuple) or len(self.out) != 2:
+                raise TypeError("out must be a tuple of 2 arrays")
+            self.grad = self.given_array(self.out[0], "out[0]", like, inputs)
+            self.second = self.given_array(self.out[1], "out[1]", second_like, inputs)
+            if overlap(self.grad, self.second) != APART:
+                raise ValueError("out[1] overlaps out[0]")
+
+    cdef cnp.ndarray given_array(self, x, str name, cnp.ndarray like, tuple inputs):
+        """An array of `out`, checked. It may be exactly an input that the kernel may write over."""
+        cdef cnp.ndarray array
+        cdef Overlap how
+        if not (
+            cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY(x) and cnp.PyArray_SAMESHAPE(x, like)
+            and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(like)
+        ):
+            _checks.output(x, name, like)
+        array = x
+        for input_name, given, used, may_be_out in inputs:
+            if used is not None:
+                how = overlap(array, used)
+                if how == PARTLY or how == SAME and not may_be_out:
+                    raise ValueError(f"{name} overlaps {input_name}")
+                # Over the original of a copy the kernel may write, but an error must leave it as it was.
+                copied = used is not given and isinstance(given, np.ndarray)
+                if how == SAME or copied and np.may_share_memory(array, given):
+                    self.in_place = True
+        return array
+
+    def divide_by(self, double weights):
+        """Settle the divisor of the results, from the sum of all weights."""
+        self.divisor = 1
+        if self.mean:
+            self.divisor = weights if self.normalizer is None else self.normalizer
+        self.scale = 1 / self.divisor if self.divisor != 0 else 0  # 0: nothing is left to average
+
+    def result(self, double total):
+        """What the caller gets, from the weighted sum of the losses."""
+        value = self.values
+        if self.sums:
+            value = total / self.divisor if self.divisor != 0 else 0.0
+        if self.want == 1:
+            return value
+        derivatives = self.grad if self.second is None else (self.grad, self.second)
+        return (value, derivatives) if self.want & 1 else derivatives

@@ -1,0 +1,167 @@
+"""Errors in units in the last place, at every CPU level, against the definitions evaluated in a wider type."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from losses import CASES, CLASSES, assert_close, assert_same_bits, largest
+
+import fastloss as fl
+from fastloss import _cpu
+
+WIDER = [
+    pytest.param(np.float32, np.float64, id="float32"),
+    pytest.param(
+        np.float64,
+        np.longdouble,
+        id="float64",
+        marks=pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is no wider than double"),
+    ),
+]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_type = pytest.mark.parametrize("dtype, wider", WIDER)
+
+
+def ulps(actual, expected):
+    """The largest error of `actual`, in units in the last place of the expected result."""
+    spacing = np.spacing(np.abs(expected).astype(actual.dtype))
+    return np.max(np.where(actual == expected, 0, np.abs(actual - expected) / spacing), initial=0)
+
+
+def grid(rng, shape, axis):
+    """Numbers whose differences are exact, so that a softmax of them is well-conditioned."""
+    return rng.integers(-1024, 1025, shape) / 128
+
+
+def well_conditioned(case, dtype):
+    if case.has_classes:
+        for shape in ((2000, 10), (50, 1000), (30, 40, 20)):
+            yield replace(case, pred=grid).problem(shape, 1, dtype)
+    else:
+        yield case.problem((20_000,), dtype=dtype)
+
+
+@each_case
+@each_type
+def test_values(case, dtype, wider, level):
+    limit = 4 if len(case.parameters) <= 1 else 6  # every option adds a rounding or two
+    for problem in well_conditioned(case, dtype):
+        expected = problem.with_(pred=problem.pred.astype(wider)).expected(reduction="none")
+        assert ulps(problem.value(reduction="none"), expected.value) <= limit
+
+
+@each_case
+@each_type
+def test_derivatives(case, dtype, wider, level):
+    """Where the gradient is not a difference that cancels: for hard targets and no smoothing."""
+    if {"label_smoothing", "z_loss"} & case.parameters.keys() or case.target.__name__ == "probabilities":
+        pytest.skip("the gradient is a difference of two numbers")
+    for problem in well_conditioned(case, dtype):
+        if case.target.__name__ == "unit":
+            problem = problem.with_(target=np.round(problem.target))
+        expected = problem.with_(pred=problem.pred.astype(wider)).expected(reduction="none")
+        grad, hess = problem.grad_and_hess(reduction="none")
+        assert ulps(grad, expected.grad) <= 4
+        assert ulps(hess, expected.hess) <= 6
+
+
+@each_case
+@each_type
+def test_levels_agree(case, dtype, wider):
+    problems = list(case.problems(dtype))
+    results = {}
+    for level in _cpu.supported_levels():
+        _cpu.kernels.select(level)
+        results[level] = [p.value_and_grad(reduction="none") + p.grad_and_hess(reduction="none")[1:] for p in problems]
+    first, *others = results.values()
+    for other in others:
+        for a, b in zip(first, other, strict=True):
+            scale = max(largest(b[1]), largest(b[2]))
+            assert_close(a[0], b[0], 12)
+            assert_close(a[1], b[1], 12, scale)
+            assert_close(a[2], b[2], 12, scale)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tails: tiny losses and gradients are relatively accurate
+
+
+@each_type
+def test_binary_cross_entropy_in_both_tails(dtype, wider, level):
+    """Logits so far out that the smaller of the two losses of a label is still a normal number."""
+    case = next(case for case in CASES if case.name == "binary_cross_entropy_with_logits")
+    reach = 80 if dtype is np.float32 else 700
+    z = np.linspace(-reach, reach, 4001).astype(dtype)
+    for label in (0, 1):
+        problem = case.problem(z.shape, dtype=dtype).with_(pred=z, target=np.full_like(z, label))
+        expected = problem.with_(pred=z.astype(wider)).expected(reduction="none")
+        value, grad = problem.value_and_grad(reduction="none")
+        hess = problem.grad_and_hess(reduction="none")[1]
+        assert ulps(value, expected.value) <= 4
+        assert ulps(grad, expected.grad) <= 4
+        assert ulps(hess, expected.hess) <= 6
+
+
+@each_type
+@pytest.mark.parametrize("shape", [(40, 3), (40, 64), (40, 65), (3, 600), (5, 3, 20), (5, 3, 4)], ids=str)
+def test_confident_cross_entropy(dtype, wider, shape, level):
+    """A right answer with a margin of 50: the loss is about C e^-50, not 0, and so is its gradient."""
+    rng = np.random.default_rng(0)
+    gap = 50
+    z = rng.integers(-64, 65, shape).astype(dtype) / 64
+    label = rng.integers(0, shape[1], shape[:1] + shape[2:])
+    np.put_along_axis(z, np.expand_dims(label, 1), gap, 1)
+    problem = CLASSES[0].problem(shape, 1, dtype).with_(pred=z, target=label)
+    expected = problem.with_(pred=z.astype(wider)).expected(reduction="none")
+    value, grad = problem.value_and_grad(reduction="none")
+    assert 0 < expected.value.max() < 1e-18
+    assert ulps(value, expected.value) <= 4
+    assert ulps(grad, expected.grad) <= 4
+
+
+@each_type
+def test_confident_two_classes_over_a_wide_range(dtype, wider, level):
+    reach = 80 if dtype is np.float32 else 700
+    gap = np.arange(-reach, reach + 1)
+    z = np.stack([gap, np.zeros_like(gap)], axis=1).astype(dtype)
+    problem = CLASSES[0].problem(z.shape, 1, dtype).with_(pred=z, target=np.zeros(len(gap), int))
+    expected = problem.with_(pred=z.astype(wider)).expected(reduction="none")
+    value, grad = problem.value_and_grad(reduction="none")
+    assert ulps(value, expected.value) <= 4
+    assert ulps(grad, expected.grad) <= 4
+
+
+def test_two_classes_are_a_binary_loss():
+    z = np.linspace(-30, 30, 101)
+    two = np.stack([np.zeros_like(z), z], axis=1)
+    y = np.arange(101) % 2
+    value, grad = fl.cross_entropy.value_and_grad(two, y, reduction="none")
+    expected_value, expected_grad = fl.binary_cross_entropy_with_logits.value_and_grad(z, y, reduction="none")
+    assert_close(value, expected_value, 8)
+    assert_close(grad[:, 1], expected_grad, 8)
+
+
+def test_long_sums_of_a_row():
+    """A row of equal logits has the loss log C, also where float32 could not add up C ones."""
+    for classes in (65, 1000, 100_000, 20_000_001):
+        value = fl.cross_entropy(np.full((1, classes), -3.5, np.float32), [classes - 1], reduction="none")
+        assert_close(value, np.log([classes]), 2)
+
+
+def test_level_changes_every_kernel(level):
+    assert _cpu.kernels.level == level
+    suffix = level.replace("-", "_")
+    assert _cpu.kernels.elementwise.__name__.endswith(suffix)
+    assert _cpu.kernels.softmax.__name__.endswith(suffix)
+
+
+def test_bits_do_not_depend_on_the_address():
+    for case in CASES:
+        problem = case.problem((97, 33) if case.has_classes else (3201,), dtype=np.float32)
+        expected = problem.value_and_grad()
+        for offset in (1, 2, 3, 5, 9, 15):
+            memory = np.empty(problem.pred.size + 16, np.float32)
+            pred = memory[offset : offset + problem.pred.size].reshape(problem.pred.shape)
+            pred[...] = problem.pred
+            out = np.empty(problem.pred.size + 16, np.float32)[16 - offset :][: pred.size].reshape(pred.shape)
+            assert_same_bits(problem.with_(pred=pred).value_and_grad(out=out), expected)

@@ -1,0 +1,410 @@
+"""Details of single classification losses."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from losses import CLASSES, Problem, assert_close, assert_same_bits, largest
+
+import fastloss as fl
+
+bce = fl.binary_cross_entropy_with_logits
+each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+INF, NAN = np.inf, np.nan
+
+# ---------------------------------------------------------------------------------------------------------------------
+# hinge
+
+
+@each_dtype
+def test_hinge_and_its_kink(dtype):
+    z = np.array([1, 1, 0.5, -2, INF, -INF, -1], dtype)
+    t = np.array([1, -1, 1, 1, 1, 1, -1], dtype)
+    value, grad = fl.hinge.value_and_grad(z, t, reduction="none")
+    assert value.tolist() == [0, 2, 0.5, 3, 0, INF, 0]
+    assert grad.tolist() == [0, 1, -1, -1, 0, -1, 0]
+    assert fl.hinge(z[:1], t[:1], margin=3) == 2
+    assert fl.hinge(z[:1], t[:1], margin=-1) == 0
+    assert np.all(fl.hinge.grad_and_hess(z, t)[1] == 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# binary_cross_entropy_with_logits
+
+
+@each_dtype
+def test_infinite_logits_cost_nothing_where_the_label_agrees(dtype):
+    z = np.array([INF, INF, -INF, -INF, INF, -INF], dtype)
+    t = np.array([1, 0, 1, 0, 0.5, 0.5], dtype)
+    value, grad = bce.value_and_grad(z, t, reduction="none")
+    assert value.tolist() == [0, INF, INF, 0, INF, INF]
+    assert grad.tolist() == [0, 1, -1, 0, 0.5, -0.5]
+    value, grad = bce.value_and_grad(z[:4], t[:4], reduction="none", pos_weight=3, alpha=0.25)
+    assert value.tolist() == [0, INF, INF, 0]
+    assert grad.tolist() == [0, 0.75, -0.75, 0]
+    assert np.all(bce.grad_and_hess(z, t)[1] == 0)
+    # A smoothed label agrees with no infinity, but its gradient is finite.
+    value, grad = bce.value_and_grad(z[:4], t[:4], reduction="none", label_smoothing=0.5)
+    assert np.all(value == INF)
+    assert grad.tolist() == [0.25, 0.75, -0.75, -0.25]
+
+
+@each_dtype
+def test_a_label_without_weight_costs_nothing(dtype):
+    z, t = np.array([-INF, INF, 5], dtype), np.array([1, 0, 1], dtype)
+    assert bce(z[:1], t[:1], pos_weight=0) == 0
+    assert bce(z[1:2], t[1:2], alpha=1) == 0
+    assert bce.grad(z, t, pos_weight=0, alpha=1).tolist() == [0, 0, 0]
+
+
+@each_dtype
+def test_huge_logits(dtype):
+    z = np.array([1e30, -1e30, 1e30, -1e30], dtype)
+    value, grad = bce.value_and_grad(z, np.array([1, 0, 0, 1]), reduction="none")
+    assert value.tolist() == [0, 0, z[0], z[0]]
+    assert grad.tolist() == [0, 0, 1, -1]
+
+
+def test_pos_weight_forms():
+    rng = np.random.default_rng(0)
+    z, t = rng.standard_normal((40, 30, 5)), rng.integers(0, 2, (40, 30, 5))
+    per_class = rng.uniform(0.5, 3, 5)
+    expected = bce.value_and_grad(z, t, pos_weight=per_class, reduction="none")
+    for k in range(5):
+        value, grad = bce.value_and_grad(z[..., k], t[..., k], pos_weight=per_class[k], reduction="none")
+        assert_same_bits((value, grad), (expected[0][..., k].copy(), expected[1][..., k].copy()))
+    for same in (list(per_class), per_class.astype(">f8"), np.repeat(per_class, 2)[::2]):
+        assert_same_bits(bce.value_and_grad(z, t, pos_weight=same, reduction="none"), expected)
+    assert_same_bits(bce.grad(z, t, pos_weight=2), bce.grad(z, t, pos_weight=np.full(5, 2)))
+    assert_same_bits(bce.grad(z, t, pos_weight=np.float16(1)), bce.grad(z, t))
+
+
+def test_smoothing_goes_first():
+    """Alpha and pos_weight see the smoothed target."""
+    z, t = np.array([0.7, -0.2]), np.array([1.0, 0.0])
+    smoothed = t * 0.8 + 0.1
+    options = {"alpha": 0.3, "pos_weight": 2.5, "reduction": "none"}
+    for a, b in zip(
+        bce.value_and_grad(z, t, label_smoothing=0.2, **options), bce.value_and_grad(z, smoothed, **options), strict=True
+    ):
+        assert_close(a, b, 4)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# cross_entropy: the class axis
+
+SHAPES = [((6,), 0), ((7, 6), 1), ((6, 7), 0), ((3, 6, 5), 1), ((3, 5, 6), 2), ((2, 6, 3, 4), 1), ((2, 3, 4, 6), -1)]
+SHAPES += [((6, 1), 0), ((1, 6, 1), 1), ((2, 3, 6, 1), -2), ((2, 1, 3), 1)]
+
+
+@each_dtype
+@pytest.mark.parametrize("case", CLASSES, ids=str)
+@pytest.mark.parametrize("shape, axis", SHAPES)
+def test_axis(case, dtype, shape, axis):
+    problem = case.problem(shape, axis, dtype)
+    expected = problem.expected(reduction="none")
+    grad, hess = problem.grad_and_hess(reduction="none")
+    scale = max(largest(expected.grad), largest(expected.hess))
+    assert_close(problem.value(reduction="none"), expected.value)
+    assert_close(grad, expected.grad, scale=scale)
+    assert_close(hess, expected.hess, scale=scale)
+    other_end = problem.with_(options=problem.options | {"axis": problem.axis - len(shape)})
+    assert_same_bits(other_end.everything(), problem.everything())
+
+
+#: Numbers of classes on both sides of every switch of the drivers in kernels/softmax.pyx.
+CLASS_COUNTS = [1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513, 1023, 1024, 1025, 2049, 5000]
+SAMPLES = [0, 1, 2, 3, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 513]
+INNER = [1, 2, 15, 16, 17, 33, 255, 256, 257]
+
+
+@pytest.mark.parametrize("classes", CLASS_COUNTS)
+@each_dtype
+def test_awkward_sizes(classes, dtype):
+    shapes = {(n, classes, inner) for n in SAMPLES for inner in (1, 2) if n * classes * inner <= 60_000}
+    shapes |= {(n, classes, inner) for n in (1, 3) for inner in INNER if n * classes * inner <= 60_000}
+    rng = np.random.default_rng(classes)
+    pred = rng.integers(-1024, 1025, 60_000).astype(dtype) / 128
+    for shape in shapes:
+        z = pred[: int(np.prod(shape))].reshape(shape)
+        label = rng.integers(0, classes, (shape[0], shape[2]))
+        options = {"axis": 1, "reduction": "none"}
+        expected = reference.class_axis(reference.cross_entropy, z, label, **options)
+        value, grad = fl.cross_entropy.value_and_grad(z, label, **options)
+        assert_close(value, expected.value, 4)
+        assert_close(grad, expected.grad, 6)
+        _, hess = fl.cross_entropy.grad_and_hess(z, label, **options)
+        assert_close(hess, expected.hess, 10)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 17, 64, 65, 512, 513, 1025])
+@pytest.mark.parametrize("samples, inner", [(1, 1), (3, 1), (17, 1), (257, 1), (5, 3), (2, 16), (1, 40), (1, 257)])
+def test_awkward_sizes_with_every_option(classes, samples, inner):
+    for case in CLASSES:
+        problem = case.problem((samples, classes, inner), 1, np.float32, seed=classes)
+        for common in ({}, {"sample_weight": problem.weight()}):
+            expected = problem.expected(**common)
+            value, grad = problem.value_and_grad(**common)
+            assert_close(value, expected.value, 16 * 2**29)
+            assert_close(grad, expected.grad, 16, max(largest(expected.grad), largest(expected.hess)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# cross_entropy: targets, class weights, ignored samples
+
+#: One for each way through the kernel: across samples by a transposed tile, along rows, across samples in place.
+LAYOUTS = [((40, 5), 1), ((9, 100), 1), ((3, 5, 30), 1), ((3, 600, 3), 1)]
+each_layout = pytest.mark.parametrize("shape, axis", LAYOUTS)
+
+
+def random_logits(shape, dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, shape[1], shape[:1] + shape[2:])
+    return 3 * rng.standard_normal(shape).astype(dtype), label
+
+
+def one_hot(label, classes, dtype=np.float64):
+    return np.moveaxis(np.eye(classes, dtype=dtype)[label], -1, 1)
+
+
+@each_layout
+@each_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_labels_and_one_hot_agree(shape, axis, dtype, reduction):
+    z, label = random_logits(shape, dtype)
+    rng = np.random.default_rng(1)
+    options = {"axis": 1, "reduction": reduction, "sample_weight": rng.uniform(0, 2, label.shape)}
+    for more in (
+        {},
+        {"class_weight": rng.uniform(0.5, 2, shape[1])},
+        {"class_weight": rng.uniform(0.5, 2, shape[1]), "label_smoothing": 0.3, "z_loss": 0.1},
+    ):
+        value, grad = fl.cross_entropy.value_and_grad(z, label, **options, **more)
+        for hot_dtype in (dtype, bool, np.int8):
+            hot = one_hot(label, shape[1], hot_dtype)
+            other_value, other_grad = fl.cross_entropy.value_and_grad(z, hot, **options, **more)
+            assert_close(np.asarray(other_value, dtype), np.asarray(value, dtype), 4)
+            assert_close(other_grad, grad, 8, largest(grad))
+
+
+@each_layout
+@pytest.mark.parametrize("ignore_index", [-100, -1, 0, 2, 255, 2**62, -(2**63), 2**63 - 1])
+def test_ignored_samples_are_not_there(shape, axis, ignore_index):
+    z, label = random_logits(shape)
+    label[label == ignore_index] = 1
+    ignored = np.random.default_rng(2).random(label.shape) < 0.4
+    weight = np.random.default_rng(3).uniform(0.5, 2, shape[1])
+    holes = np.where(ignored, ignore_index, label)
+    dirty = np.where(np.expand_dims(ignored, 1), NAN, z)
+    for more in ({}, {"class_weight": weight}, {"class_weight": weight, "label_smoothing": 0.2, "z_loss": 0.1}):
+        for reduction in ("mean", "sum", "none"):
+            options = {"axis": 1, "reduction": reduction} | more
+            expected = fl.cross_entropy.value_and_grad(z, label, sample_weight=~ignored, **options)
+            value, grad = fl.cross_entropy.value_and_grad(dirty, holes, ignore_index=ignore_index, **options)
+            assert_close(value, expected[0], 4)
+            assert_close(grad, expected[1], 4)
+            assert np.all(np.moveaxis(grad, 1, -1)[ignored] == 0)
+
+
+@each_layout
+def test_everything_ignored(shape, axis):
+    z, label = random_logits(shape)
+    z[:] = NAN
+    for options in ({}, {"label_smoothing": 0.1, "class_weight": np.ones(shape[1])}, {"reduction": "sum"}):
+        value, grad = fl.cross_entropy.value_and_grad(z, np.full_like(label, -100), axis=1, **options)
+        assert value == 0.0 and type(value) is float
+        assert np.all(grad == 0)
+        value, grad = fl.cross_entropy.value_and_grad(
+            z, np.full_like(label, -100), axis=1, **{"normalizer": 2.0} | options if not options else options
+        )
+        assert value == 0.0 and np.all(grad == 0)
+
+
+def test_mean_divides_by_the_weights_of_the_labels():
+    z, label = random_logits((50, 4))
+    weight = np.array([1.0, 2.0, 0.5, 4.0])
+    losses = fl.cross_entropy(z, label, reduction="none")
+    assert_close(fl.cross_entropy(z, label, class_weight=weight), np.average(losses, weights=weight[label]), 40)
+    samples = np.random.default_rng(0).random(50)
+    assert_close(
+        fl.cross_entropy(z, label, class_weight=weight, sample_weight=samples),
+        np.average(losses, weights=weight[label] * samples),
+        40,
+    )
+
+
+@each_layout
+def test_a_class_of_weight_zero_is_not_there(shape, axis):
+    z, label = random_logits(shape)
+    label[:2] = 1
+    weight = np.ones(shape[1])
+    weight[1] = 0
+    gone = label == 1
+    dirty = np.where(np.expand_dims(gone, 1), NAN, z)
+    value, grad = fl.cross_entropy.value_and_grad(dirty, label, axis=1, class_weight=weight)
+    expected = fl.cross_entropy.value_and_grad(z, label, axis=1, ignore_index=1)
+    assert_close(value, expected[0], 4)
+    assert_close(grad, expected[1], 4)
+    dirty_hot = fl.cross_entropy.value_and_grad(dirty, one_hot(label, shape[1]), axis=1, class_weight=weight)
+    assert_close(dirty_hot[0], expected[0], 4)
+    assert_close(dirty_hot[1], expected[1], 8, largest(grad))
+
+
+def test_probabilities_need_not_sum_to_one():
+    """Without class weights each sample counts as one, whatever its probabilities sum to."""
+    z = np.random.default_rng(0).standard_normal((3, 4))
+    t = np.array([[0.5, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
+    value, grad = fl.cross_entropy.value_and_grad(z, t, reduction="none")
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    assert_close(value, -(t * log_p).sum(1), 8)
+    assert_close(grad, t.sum(1, keepdims=True) * np.exp(log_p) - t, 8, 1)
+    assert_close(fl.cross_entropy(z, t), value.sum() / 3, 8)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# cross_entropy: extreme logits
+
+
+@each_layout
+@each_dtype
+@pytest.mark.parametrize("hot", [False, True])
+def test_masked_classes(shape, axis, dtype, hot):
+    """Logits of -inf are classes that cannot be: gradient exactly 0, and the rest as if they were not there."""
+    z, label = random_logits(shape, dtype)
+    label[...] = label % (shape[1] // 2) * 2  # even
+    z[:, 1::2] = -INF
+    options = {"axis": 1, "reduction": "none"}
+    target = one_hot(label, shape[1]) if hot else label
+    value, grad = fl.cross_entropy.value_and_grad(z, target, **options, z_loss=0.01)
+    hess = fl.cross_entropy.grad_and_hess(z, target, **options, z_loss=0.01)[1]
+    assert np.all(grad[:, 1::2] == 0) and np.all(hess[:, 1::2] == 0)
+    kept = reference.class_axis(reference.cross_entropy, z[:, ::2], label // 2, z_loss=0.01, **options)
+    assert_close(value, kept.value, 8)
+    assert_close(grad[:, ::2], kept.grad, 16, 1)
+    assert_close(hess[:, ::2], kept.hess, 16, 1)
+
+
+@each_layout
+@each_dtype
+def test_the_right_class_masked(shape, axis, dtype):
+    """The loss is inf, and the gradient still finite: it points at the right class."""
+    z, label = random_logits(shape, dtype)
+    np.put_along_axis(z, np.expand_dims(label, 1), -INF, 1)
+    value, grad = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
+    assert np.all(value == INF)
+    assert np.all(np.take_along_axis(grad, np.expand_dims(label, 1), 1) == -1)
+    assert_close(grad.sum(axis=1), np.zeros(label.shape), 40, 1)
+
+
+@each_layout
+@each_dtype
+@pytest.mark.parametrize("special", [NAN, INF])
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_nan_and_inf_propagate(shape, axis, dtype, special, place):
+    z, label = random_logits(shape, dtype)
+    label[:] = 1
+    expected = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
+    z[1, place] = special
+    for target in (label, one_hot(label, shape[1])):
+        value, grad = fl.cross_entropy.value_and_grad(z, target, axis=1, reduction="none")
+        assert not np.any(np.isfinite(value[1]))
+        assert np.all(np.isnan(grad[1]))
+        assert np.all(np.isfinite(value[2:])) and np.all(np.isfinite(grad[2:]))
+        assert not np.isfinite(fl.cross_entropy(z, target, axis=1))
+    assert_same_bits(fl.cross_entropy(z, label, axis=1, reduction="none")[2:].copy(), expected[0][2:].copy())
+
+
+@each_layout
+@each_dtype
+def test_all_classes_masked_is_nan(shape, axis, dtype):
+    z, label = random_logits(shape, dtype)
+    z[1] = -INF
+    value, grad = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
+    assert np.all(np.isnan(value[1])) and np.all(np.isnan(grad[1]))
+    assert np.all(np.isfinite(value[2:])) and np.all(np.isfinite(grad[2:]))
+
+
+@each_layout
+@each_dtype
+@pytest.mark.parametrize("shift", [1e8, -1e8, 1e30, -1e30])
+def test_huge_logits_cancel(shape, axis, dtype, shift):
+    rng = np.random.default_rng(0)
+    step = float(np.spacing(dtype(abs(shift))))
+    near = rng.integers(-3, 4, shape) * step
+    z = (near + shift).astype(dtype)
+    _, label = random_logits(shape)
+    expected = reference.class_axis(reference.cross_entropy, z - dtype(shift), label, axis=1, reduction="none")
+    value, grad = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
+    assert_close(value, expected.value, 8)
+    assert_close(grad, expected.grad, 8)
+
+
+@each_dtype
+@pytest.mark.parametrize("classes", [1, 2, 7, 64, 65, 1000])
+@pytest.mark.parametrize("level", [0.0, -3.25, 1e8, -1e8])
+def test_constant_rows(dtype, classes, level):
+    z = np.full((3, classes), level, dtype)
+    value, grad = fl.cross_entropy.value_and_grad(z, [0, classes - 1, classes // 2], reduction="none")
+    assert_close(value, np.full(3, np.log(classes)), 2)
+    expected = np.full((3, classes), 1 / classes)
+    expected[[0, 1, 2], [0, classes - 1, classes // 2]] -= 1
+    assert_close(grad, expected, 2)
+
+
+@each_dtype
+def test_one_class_costs_nothing(dtype):
+    z = np.array([[3.0], [-1e30], [1e30], [0]], dtype)
+    for target in (np.zeros(4, int), np.ones((4, 1))):
+        value, grad = fl.cross_entropy.value_and_grad(z, target, reduction="none")
+        assert np.all(value == 0) and np.all(grad == 0)
+    value, grad = fl.cross_entropy.value_and_grad(z[:1], [0], z_loss=0.5)
+    assert value == 4.5 and grad == 3
+
+
+@each_layout
+def test_a_wide_spread_underflows_to_zero(shape, axis):
+    z, label = random_logits(shape, np.float32)
+    z *= 1e6
+    value, grad = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
+    expected = reference.class_axis(reference.cross_entropy, z, label, axis=1, reduction="none")
+    assert_close(value, expected.value, 4)
+    assert_close(grad, expected.grad, 4, 1)
+    assert np.all(np.isfinite(grad))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Any shape, axis and options
+
+
+@st.composite
+def problems(draw):
+    shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    shape[axis] = draw(st.sampled_from([1, 2, 3, 8, 17, 64, 65, 70, 300]))
+    case = draw(st.sampled_from(CLASSES))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    return case.problem(tuple(shape), axis, dtype, seed=draw(st.integers(0, 1000)))
+
+
+@given(
+    problem=problems(),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    weighted=st.integers(-1, 3),
+    in_place=st.booleans(),
+    fortran=st.booleans(),
+)
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_any_shape_axis_and_options(problem: Problem, reduction, weighted, in_place, fortran):
+    common = {"reduction": reduction}
+    if 0 < weighted <= len(problem.batch):
+        common["sample_weight"] = problem.weight(weighted)
+    expected = problem.expected(**common)
+    pred = np.asfortranarray(problem.pred) if fortran else problem.pred.copy()
+    out = pred if in_place and pred.flags.c_contiguous else None
+    value, grad = problem.with_(pred=pred).value_and_grad(out=out, **common)
+    if reduction == "none":
+        assert_close(value, expected.value, 24)
+    else:
+        assert_close(value, expected.value, 24 * (np.finfo(problem.pred.dtype).eps / np.finfo(float).eps))
+    assert_close(grad, expected.grad, 24, max(largest(expected.grad), largest(expected.hess)))

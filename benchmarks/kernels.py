@@ -205,7 +205,7 @@ def run(report: Report) -> None:
     results = measure_all(report, contenders)
     table = tabulate(results, [c.name for c in contenders])
     table.notes += [
-        "vs best: the fastest other's time over fastloss's. spread: median over best time of fastloss, and of that other.",
+        "vs best: the fastest other's time over fastloss's. spread: median over best, of fastloss and of that other.",
         "bandwidth: share of the plain loop's bytes per second (inputs read once, gradient written once, for both).",
         "ulp: largest error of value and of gradient against the next wider dtype.",
         *summary(results, report.threads),

@@ -61,8 +61,9 @@ def test_derivatives(case, dtype, wider, level):
             problem = problem.with_(target=np.round(problem.target))
         expected = problem.with_(pred=problem.pred.astype(wider)).expected(reduction="none")
         grad, hess = problem.grad_and_hess(reduction="none")
-        assert ulps(grad, expected.grad) <= 4
-        assert ulps(hess, expected.hess) <= 6
+        sums_in_own_type = case.has_classes and dtype is np.float64  # the sum over the classes rounds as well
+        assert ulps(grad, expected.grad) <= (6 if sums_in_own_type else 4)
+        assert ulps(hess, expected.hess) <= 8
 
 
 @each_case
@@ -115,8 +116,8 @@ def test_confident_cross_entropy(dtype, wider, shape, level):
     expected = problem.with_(pred=z.astype(wider)).expected(reduction="none")
     value, grad = problem.value_and_grad(reduction="none")
     assert 0 < expected.value.max() < 1e-18
-    assert ulps(value, expected.value) <= 4
-    assert ulps(grad, expected.grad) <= 4
+    assert ulps(value, expected.value) <= 5
+    assert ulps(grad, expected.grad) <= 6
 
 
 @each_type

@@ -124,6 +124,7 @@ INNER = [1, 2, 15, 16, 17, 33, 255, 256, 257]
 def test_awkward_sizes(classes, dtype):
     shapes = {(n, classes, inner) for n in SAMPLES for inner in (1, 2) if n * classes * inner <= 60_000}
     shapes |= {(n, classes, inner) for n in (1, 3) for inner in INNER if n * classes * inner <= 60_000}
+    exact = 1 if dtype is np.float32 else 20  # the reference itself adds up a row in float64, one by one
     rng = np.random.default_rng(classes)
     pred = rng.integers(-1024, 1025, 60_000).astype(dtype) / 128
     for shape in shapes:
@@ -132,10 +133,10 @@ def test_awkward_sizes(classes, dtype):
         options = {"axis": 1, "reduction": "none"}
         expected = reference.class_axis(reference.cross_entropy, z, label, **options)
         value, grad = fl.cross_entropy.value_and_grad(z, label, **options)
-        assert_close(value, expected.value, 4)
-        assert_close(grad, expected.grad, 6)
+        assert_close(value, expected.value, 4 * exact)
+        assert_close(grad, expected.grad, 5 * exact)
         _, hess = fl.cross_entropy.grad_and_hess(z, label, **options)
-        assert_close(hess, expected.hess, 10)
+        assert_close(hess, expected.hess, 8 * exact)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 17, 64, 65, 512, 513, 1025])
@@ -211,14 +212,11 @@ def test_ignored_samples_are_not_there(shape, axis, ignore_index):
 def test_everything_ignored(shape, axis):
     z, label = random_logits(shape)
     z[:] = NAN
-    for options in ({}, {"label_smoothing": 0.1, "class_weight": np.ones(shape[1])}, {"reduction": "sum"}):
+    smooth = {"label_smoothing": 0.1, "class_weight": np.ones(shape[1])}
+    for options in ({}, smooth, {"reduction": "sum"}, {"normalizer": 2.0}):
         value, grad = fl.cross_entropy.value_and_grad(z, np.full_like(label, -100), axis=1, **options)
         assert value == 0.0 and type(value) is float
         assert np.all(grad == 0)
-        value, grad = fl.cross_entropy.value_and_grad(
-            z, np.full_like(label, -100), axis=1, **{"normalizer": 2.0} | options if not options else options
-        )
-        assert value == 0.0 and np.all(grad == 0)
 
 
 def test_mean_divides_by_the_weights_of_the_labels():
@@ -293,7 +291,7 @@ def test_the_right_class_masked(shape, axis, dtype):
     np.put_along_axis(z, np.expand_dims(label, 1), -INF, 1)
     value, grad = fl.cross_entropy.value_and_grad(z, label, axis=1, reduction="none")
     assert np.all(value == INF)
-    assert np.all(np.take_along_axis(grad, np.expand_dims(label, 1), 1) == -1)
+    assert_close(np.take_along_axis(grad, np.expand_dims(label, 1), 1), np.full_like(z[:, :1], -1), 2)
     assert_close(grad.sum(axis=1), np.zeros(label.shape), 40, 1)
 
 

@@ -122,11 +122,11 @@ INNER = [1, 2, 15, 16, 17, 33, 255, 256, 257]
 @pytest.mark.parametrize("classes", CLASS_COUNTS)
 @each_dtype
 def test_awkward_sizes(classes, dtype):
-    shapes = {(n, classes, inner) for n in SAMPLES for inner in (1, 2) if n * classes * inner <= 60_000}
-    shapes |= {(n, classes, inner) for n in (1, 3) for inner in INNER if n * classes * inner <= 60_000}
+    shapes = {(n, classes, inner) for n in SAMPLES for inner in (1, 2) if n * classes * inner <= 30_000}
+    shapes |= {(n, classes, inner) for n in (1, 3) for inner in INNER if n * classes * inner <= 30_000}
     exact = 1 if dtype is np.float32 else 20  # the reference itself adds up a row in float64, one by one
     rng = np.random.default_rng(classes)
-    pred = rng.integers(-1024, 1025, 60_000).astype(dtype) / 128
+    pred = rng.integers(-1024, 1025, 30_000).astype(dtype) / 128
     for shape in shapes:
         z = pred[: int(np.prod(shape))].reshape(shape)
         label = rng.integers(0, classes, (shape[0], shape[2]))
@@ -140,8 +140,9 @@ def test_awkward_sizes(classes, dtype):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 17, 64, 65, 512, 513, 1025])
-@pytest.mark.parametrize("samples, inner", [(1, 1), (3, 1), (17, 1), (257, 1), (5, 3), (2, 16), (1, 40), (1, 257)])
+@pytest.mark.parametrize("samples, inner", [(1, 1), (17, 1), (257, 1), (5, 3), (2, 16), (1, 40)])
 def test_awkward_sizes_with_every_option(classes, samples, inner):
+    samples = min(samples, max(3, 40_000 // (classes * inner)))
     for case in CLASSES:
         problem = case.problem((samples, classes, inner), 1, np.float32, seed=classes)
         for common in ({}, {"sample_weight": problem.weight()}):

@@ -94,6 +94,8 @@ cdef enum:
     MASS            # sum w_c t_c: the weight that the target brings to the mean
     HOT             # q_y, the hot part
     HOT_GAP         # PEAK - z_y
+    HOT_EXP         # exp(z_y - PEAK)
+    LOG_SUM         # log sum exp(z_c - PEAK)
     RESULT          # the weighted loss
     OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c
     OF_TARGET
@@ -128,6 +130,8 @@ cdef inline void settle(
     cdef floating* mass = field(s, MASS, _)
     cdef floating* hot = field(s, HOT, _)
     cdef floating* hot_gap = field(s, HOT_GAP, _)
+    cdef floating* hot_exp = field(s, HOT_EXP, _)
+    cdef floating* log_sum = field(s, LOG_SUM, _)
     cdef floating* result = field(s, RESULT, _)
     cdef floating* of_exp = field(s, OF_EXP, _)
     cdef floating* of_target = field(s, OF_TARGET, _)
@@ -137,25 +141,26 @@ cdef inline void settle(
     cdef floating[MAX_PARAMETERS] c
     cdef floating[CLASS_OUTPUTS] out
     cdef floating uniform = <floating> (call.smoothing / call.classes)
-    cdef floating log_sum, ce, scale, inverse, by_ce, by_lse, soft, hot_exp
+    cdef floating ce, scale, inverse, by_ce, by_lse, soft
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]
+    for i in range(s.lanes):  # apart from the rest for the reason given at `loops` in elementwise.pyx
+        log_sum[i] = log1p(tail[i])
+        hot_exp[i] = exp_nonpositive(-hot_gap[i])
     for i in range(s.lanes):
-        log_sum = log1p(tail[i])
-        ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum
-        loss(ce, peak[i] + log_sum, mass[i], c, out)
+        ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum[i]
+        loss(ce, peak[i] + log_sum[i], mass[i], c, out)
         result[i] = 0 if s.weight[i] == 0 else <floating> (s.weight[i] * out[LOSS])
         scale = <floating> (s.weight[i] * call.scale)
         by_ce = scale * out[BY_CE]
         by_lse = scale * out[BY_LSE]
         inverse = 1 / (1 + tail[i])
-        hot_exp = exp_nonpositive(-hot_gap[i])
         soft = (by_ce * spread[i] + by_lse) * inverse  # exactly 0 for a bare label
         of_exp[i] = soft + by_ce * hot[i] * inverse
         of_target[i] = by_ce
         # In the hot class p_y - 1 would cancel: 1 - p_y = (tail + (1 - e_y)) / (1 + tail).
-        of_hot[i] = soft * hot_exp - by_ce * (hot[i] * ((tail[i] + (1 - hot_exp)) * inverse) + uniform * mass[i])
+        of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * ((tail[i] + (1 - hot_exp[i])) * inverse) + uniform * mass[i])
         of_pair[i] = of_exp[i] * inverse
         of_square[i] = scale * out[BY_LSE_TWICE] * inverse * inverse
 

@@ -175,7 +175,7 @@ def _errors(ulp: tuple[float, float] | None) -> str:
 
 def summary(results: Sequence[Result], threads: int) -> list[str]:
     small = [r for r in results if math.prod(r.case.shape) == 100]
-    calls = ", ".join(f"{r.case.loss} {seconds(r.timings[OURS].best)}" for r in small)
+    calls = ", ".join(f"{r.case.loss} {r.timings[OURS].best * 1e6:.2f} us" for r in small)
     lines = [f"A call on 100 elements: {calls}."]
     if any(r.loops for r in results):
         rates = [loop_rate(results, name) / 1e9 for name in (LOOP, LOOP_ONE)]

@@ -47,16 +47,15 @@ def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> float:
     """A finite parameter in [low, high], or in (low, high] with `above`."""
-    if type(x) is not float:
-        if isinstance(x, (str, bytes, bool, np.bool_)) or (isinstance(x, np.ndarray) and x.ndim):
-            raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
-        try:
-            x = float(x)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
-        except OverflowError:
-            x = math.inf
-    if not (math.isfinite(x) and low <= x <= high and not (above and x == low)):
+    if isinstance(x, (str, bytes, bool, np.bool_)) or isinstance(x, np.ndarray) and x.ndim:
+        raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
+    try:
+        value = float(x)
+    except OverflowError:
+        value = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
+    if not (math.isfinite(value) and low <= value <= high and not (above and value == low)):
         if high < math.inf:
             wanted = f"in {'(' if above else '['}{low:g}, {high:g}]"
         elif low > -math.inf:
@@ -64,7 +63,7 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
         else:
             wanted = "finite"
         raise ValueError(f"{name} must be {wanted}, not {x!r}")
-    return x
+    return value
 
 
 def integer(x: Any, name: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fastloss.kernels import machine
+import fastloss.kernels.machine as machine
 
 X86_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 MAX_THREADS = 1024

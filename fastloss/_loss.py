@@ -69,6 +69,8 @@ class Loss(Generic[P]):
     (0.125, True)
     """
 
+    __name__: str
+
     def __init__(self, function: Callable[Concatenate[int, P], Any]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
@@ -76,6 +78,10 @@ class Loss(Generic[P]):
         _, *own = signature.parameters.values()  # the first says what is wanted: the methods fill it in
         common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in COMMON.items()]
         self.__signature__ = signature.replace(parameters=[*own[:-1], *common])  # in place of **common
+        # For help(), which shows of an object no more than its docstring. NumPy's ufuncs do the same.
+        plain = [p.replace(annotation=p.empty) for p in self.__signature__.parameters.values()]
+        self._usage = f"{self.__name__}{inspect.Signature(plain)}"
+        self.__doc__ = f"{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a float, or an array under ``reduction="none"``."""
@@ -96,7 +102,7 @@ class Loss(Generic[P]):
         return result
 
     def __repr__(self) -> str:
-        return f"<loss {self.__module__}.{self.__name__}{self.__signature__}>"
+        return f"<loss {self._usage}>"
 
     def __reduce__(self) -> str:
         return self.__name__

@@ -204,6 +204,8 @@ CLASSES = [
 ]
 
 CASES = ELEMENTWISE + CLASSES
+#: One case for each loss and kind of target, the one with the most parameters.
+ONE_OF_EACH = list({(case.name, case.target): case for case in CASES}.values())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

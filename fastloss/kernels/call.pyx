@@ -1,6 +1,6 @@
 """The part of a call that every loss has in common, compiled because small arrays feel each microsecond of it.
 
-Compiled once, for the baseline CPU. What is not as a kernel wants it goes on to _checks.py, which converts it or raises.
+What is not as a kernel wants it goes on to _checks.py, which converts it or raises.
 """
 
 cimport numpy as cnp
@@ -16,7 +16,7 @@ cnp.import_array()
 # What a method of a loss wants: any sum of these.
 VALUE, GRAD, HESS = 1, 2, 4
 
-# An input of fewer elements runs on the calling thread, which keeps the GIL: waking others would cost more than it saves.
+# An input of fewer elements runs on the calling thread, which keeps the GIL: more would cost more than they save.
 SERIAL = 32768
 
 

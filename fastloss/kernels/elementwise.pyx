@@ -1,4 +1,4 @@
-"""The driver of the elementwise losses: tiles, weights, reductions, threads. README.md in this folder explains it."""
+"""The driver of the elementwise losses: tiles, weights, reductions, threads. README.md is the way in."""
 
 from cython cimport floating
 from cython.parallel cimport prange

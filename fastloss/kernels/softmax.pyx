@@ -1,4 +1,4 @@
-"""The driver of the softmax losses: a class axis anywhere, labels or probabilities. README.md in this folder explains it.
+"""The driver of the softmax losses: a class axis anywhere, labels or probabilities. README.md is the way in.
 
 The logits are seen as an array (outer, classes, inner), and a sample is a pair (outer, inner). What the loss needs of a
 sample is gathered over its classes into a `Stats` entry; `settle` turns the entries of a tile into values and the
@@ -717,7 +717,7 @@ def run(
     Py_ssize_t weight_inner, cnp.ndarray class_weight, long long ignore_index, double smoothing, tuple parameters,
     bint measure, double scale, bint sum_values, cnp.ndarray value, cnp.ndarray grad, cnp.ndarray hess, int threads
 ):
-    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an element of target is not valid.
+    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where the target is not valid.
 
     With `measure`, nothing is written, and the sum is that of the weights. `shape` is (outer, classes, inner). Target
     probabilities and class weights are of the dtype of pred. threads = 0 stands for an input so small that releasing

@@ -95,7 +95,9 @@ cdef inline void* address(cnp.ndarray array) noexcept:
     return NULL if array is None else cnp.PyArray_DATA(array)
 
 
-cdef inline void expand(const Operand* x, Py_ssize_t start, floating* target, Py_ssize_t n, floating* scratch) noexcept nogil:
+cdef inline void expand(
+    const Operand* x, Py_ssize_t start, floating* target, Py_ssize_t n, floating* scratch
+) noexcept nogil:
     """target[k] = the element of x that belongs to element start + k of the result; scratch holds TILE elements."""
     cdef Py_ssize_t done = 0, row = start // x.inner, skip = start % x.inner, k, rows, stop
     while done < n:

@@ -1,0 +1,242 @@
+"""The drivers: every CPU level, any number of threads, awkward sizes, memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from losses import CASES, CLASSES, ELEMENTWISE, ONE_OF_EACH, assert_close, assert_same_bits, largest
+
+import fastloss as fl
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+one_of_each = pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
+SERIAL = 32768  # elements from which threads are used: see _loss.py
+
+
+def assert_as_expected(problem, **common):
+    expected = problem.expected(**common)
+    scale = max(largest(expected.grad), largest(expected.hess))
+    in_doubles = np.finfo(problem.pred.dtype).eps / np.finfo(float).eps
+    value, grad, hess = problem.everything(**common)
+    assert_close(value, expected.value, 16 if isinstance(value, np.ndarray) else 16 * in_doubles)
+    assert_close(grad, expected.grad, 16, scale)
+    assert_close(hess, expected.hess, 16, scale)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# CPU levels
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_every_level(case, dtype, level):
+    for problem in case.problems(dtype):
+        for weight in (None, problem.weight()):
+            assert_as_expected(problem, sample_weight=weight)
+            assert_as_expected(problem, sample_weight=weight, reduction="none")
+
+
+@one_of_each
+def test_special_values_at_every_level(case, level):
+    specials = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-310, -5e-324, 1.7e308, -1.7e308, 1.0])
+    for dtype in (np.float32, np.float64):
+        with np.errstate(over="ignore"):
+            z = specials.astype(dtype)
+        problem = case.problem((10, 4) if case.has_classes else (10,), dtype=dtype)
+        if case.has_classes:
+            z = np.where(np.arange(4) == 2, z[:, np.newaxis], problem.pred).astype(dtype)
+        with np.errstate(over="ignore"):
+            expected = problem.with_(pred=z).expected(reduction="none")
+            wanted = expected.value.astype(dtype)
+        value, grad = problem.with_(pred=z).value_and_grad(reduction="none")
+        assert_close(value[2:], wanted[2:])
+        finite = np.isfinite(grad)
+        assert np.array_equal(finite[2:], np.isfinite(expected.grad.astype(dtype))[2:])
+        assert np.isnan(value[0]) and np.all(np.isnan(grad[0]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Threads
+
+
+def large(case, dtype):
+    """Inputs above the serial threshold, one for each way through the kernels."""
+    if case.has_classes:
+        for shape in ((20_001, 3), (401, 100), (30, 7, 333), (40, 1100), (2001, 9, 2)):
+            yield case.problem(shape, 1, dtype)
+    else:
+        yield case.problem((70_001,), -1, dtype)
+        yield case.problem((311, 257), -1, dtype)
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_same_bits_for_any_number_of_threads(case, dtype):
+    for problem in large(case, dtype):
+        if problem.pred.ndim == 1 and "pos_weight" in case.parameters:
+            continue  # one weight for each element is tested with two axes
+        assert problem.pred.size > SERIAL
+        weight = problem.weight(1)
+        results = []
+        for threads in (1, 2, 3, 4, 8):
+            fl.set_num_threads(threads)
+            results.append(
+                (
+                    problem.value_and_grad(),
+                    problem.value_and_grad(sample_weight=weight),
+                    problem.value(reduction="none"),
+                    problem.grad_and_hess(reduction="sum"),
+                )
+            )
+        for other in results[1:]:
+            assert_same_bits(other, results[0])
+
+
+@one_of_each
+def test_same_bits_in_every_run(case):
+    fl.set_num_threads(4)
+    problem = next(iter(large(case, np.float32)))
+    if "pos_weight" in problem.options:
+        problem = list(large(case, np.float32))[1]
+    first = problem.value_and_grad(sample_weight=problem.weight())
+    for _ in range(50):
+        assert_same_bits(problem.value_and_grad(sample_weight=problem.weight()), first)
+
+
+@each_case
+def test_large_inputs_are_right(case):
+    fl.set_num_threads(3)
+    *_, problem = large(case, np.float32)
+    assert_as_expected(problem, sample_weight=problem.weight(1))
+
+
+def test_bad_targets_are_found_by_every_thread():
+    fl.set_num_threads(4)
+    n = 300_000
+    for place in (0, 1023, 1024, 70_000, 150_001, n - 1):
+        target = np.zeros(n, np.int8)
+        target[place] = 2
+        with pytest.raises(ValueError, match=rf"^target\[{place}\] = 2 is not in"):
+            fl.binary_cross_entropy_with_logits(np.zeros(n, np.float32), target)
+
+
+def test_inputs_of_more_tiles_than_partial_sums():
+    """The number of partial sums is bounded: beyond 2048 tiles a chunk is several tiles."""
+    n = 2048 * 1024 + 5
+    rng = np.random.default_rng(0)
+    p, t = rng.standard_normal((2, n), np.float32)
+    expected = np.sum((p - t).astype(np.float64) ** 2)
+    for threads in (1, 4):
+        fl.set_num_threads(threads)
+        assert_close(fl.mse(p, t, reduction="sum"), expected, 2**28)
+        assert_close(fl.mse(p, t, sample_weight=np.full(n, 2.0)), expected / n, 2**28)
+    z = rng.standard_normal((2048 * 256 + 3, 2), np.float32)
+    losses = fl.cross_entropy(z, np.zeros(len(z), np.int8), reduction="none")
+    assert_close(fl.cross_entropy(z, np.zeros(len(z), np.int8)), losses.mean(dtype=float), 100)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Awkward sizes of elementwise losses: those of classes are in test_classification.py
+
+SIZES = [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 5000]
+SIZES += [SERIAL - 1, SERIAL, SERIAL + 1]
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_awkward_sizes(case, dtype):
+    biggest = case.problem((SIZES[-1] + 64,), dtype=dtype)
+    for n in SIZES:
+        options = {k: v[:n] if isinstance(v, np.ndarray) else v for k, v in biggest.options.items()}
+        problem = biggest.with_(pred=biggest.pred[:n], target=biggest.target[:n], options=options)
+        assert_as_expected(problem, reduction="none")
+        assert_as_expected(problem)
+        # Nothing is written behind the end.
+        guarded = np.full(n + 64, 7, dtype)
+        problem.grad(out=guarded[32 : 32 + n])
+        assert np.all(guarded[:32] == 7) and np.all(guarded[32 + n :] == 7)
+
+
+@pytest.mark.parametrize("case", CLASSES, ids=str)
+@pytest.mark.parametrize("shape", [(257, 3), (3, 65), (2, 5, 17), (2, 513, 3), (255, 64), (1, 1025), (7, 70, 2)], ids=str)
+def test_classes_write_nothing_outside(case, shape):
+    problem = case.problem(shape, 1, np.float32)
+    n = problem.pred.size
+    grad, hess = np.full(n + 64, 7, np.float32), np.full(n + 64, 7, np.float32)
+    problem.grad_and_hess(out=tuple(x[32 : 32 + n].reshape(shape) for x in (grad, hess)))
+    for x in (grad, hess):
+        assert np.all(x[:32] == 7) and np.all(x[32 + n :] == 7)
+
+
+@given(
+    case=st.sampled_from(ELEMENTWISE),
+    shape=st.lists(st.sampled_from([0, 1, 2, 3, 5, 17, 64, 130]), max_size=4).filter(lambda s: np.prod(s) < 40_000),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    weighted=st.integers(-1, 4),
+    weight_dtype=st.sampled_from([np.float32, np.float64, np.int16]),
+    transposed=st.booleans(),
+)
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_any_shape_and_weights(case, shape, dtype, reduction, weighted, weight_dtype, transposed):
+    if any(callable(v) for v in case.parameters.values()) and not shape:
+        shape, weighted = [1], abs(weighted)
+    problem = case.problem(tuple(shape), dtype=dtype, seed=len(shape))
+    common = {"reduction": reduction}
+    if len(shape[:1]) <= weighted <= len(shape):
+        common["sample_weight"] = np.ceil(problem.weight(weighted)).astype(weight_dtype)
+    if transposed:
+        problem = problem.with_(pred=problem.pred.T.copy().T)
+    assert_as_expected(problem, **common)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+def peak_of(call):
+    call()
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_no_temporaries_that_grow(case, dtype):
+    peaks = []
+    for n in (2**14, 2**18):
+        problem = case.problem((n, 5), -1, dtype)
+        weight = problem.weight(1)
+        out, out_2 = np.empty_like(problem.pred), np.empty_like(problem.pred)
+        fl.set_num_threads(2)
+        peaks.append(
+            [
+                peak_of(lambda: problem.value()),
+                peak_of(lambda: problem.value_and_grad(out=out)),
+                peak_of(lambda: problem.value_and_grad(out=out, sample_weight=weight)),
+                peak_of(lambda: problem.grad_and_hess(out=(out, out_2), sample_weight=weight)),
+            ]
+        )
+    for small, big in zip(*peaks, strict=True):
+        assert big < 2 * 256 * 1024
+        assert big <= small + 4096
+
+
+@one_of_each
+@pytest.mark.parametrize("dtype", ["?", "b", "H", "i", "q", "f", "d"])
+def test_targets_of_other_dtypes_are_not_copied_as_a_whole(case, dtype):
+    n = 2**18
+    problem = case.problem((n, 4), -1, np.float32)
+    target = np.ones(problem.target.shape, dtype)
+    if case.has_classes and (problem.target.shape == problem.pred.shape or dtype not in "bHiq"):
+        pytest.skip("class indices alone are read as they are; probabilities are converted to the dtype of pred")
+    problem = problem.with_(target=target)
+    out = np.empty_like(problem.pred)
+    weight = np.ones(n, dtype)
+    assert peak_of(lambda: problem.value_and_grad(out=out, sample_weight=weight)) < 256 * 1024

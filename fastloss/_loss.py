@@ -1,4 +1,4 @@
-"""The Loss object, and the two ways from a loss's arguments into its kernel: `elementwise` and `class_axis`."""
+"""The Loss object, and the arguments that every loss takes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastloss import _checks
-from fastloss._cpu import kernels
-from fastloss.kernels.call import GRAD, HESS, VALUE, Call, class_shape, floating, number, real, same_shape
+from fastloss.kernels.call import GRAD, HESS, VALUE
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -106,97 +104,3 @@ class Loss(Generic[P]):
 
     def __reduce__(self) -> str:
         return self.__name__
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The way from the arguments of a loss into its kernel. `common` are the arguments of every loss: see Loss.
-
-
-def elementwise(
-    want: int,
-    loss: str,
-    pred: ArrayLike,
-    target: ArrayLike,
-    parameters: tuple[float, ...] = (),
-    *,
-    domain: Literal["unit interval", "sign"] | None = None,
-    third: NDArray[Any] | None = None,
-    third_inner: int = 1,
-    third_differentiable: bool = False,
-    **common: Any,
-) -> Any:
-    """Run an elementwise loss of `pred` and `target`, which have the same shape.
-
-    `domain` says what a target may be; None: any number. `third` is a further operand, C-contiguous, of which each
-    element stands for `third_inner` consecutive elements of the loss, beginning anew at its end. Where the loss has a
-    gradient by it, it has the shape and dtype of `pred`.
-    """
-    p = floating(pred, "pred")
-    t = real(target, "target", p.dtype)
-    same_shape(t, "target", p, "pred")
-    call = Call(want, p.shape, p.size, **common)
-    call.allocate(
-        p, third if third_differentiable else p if want & HESS else None,
-        ("pred", pred, p, True), ("target", target, t, True), ("the third operand", third, third, False),
-    )  # fmt: skip
-    call.divide_by(call.sum_of_weights())
-    by_third, hess = (None, call.second) if want & HESS else (call.second, None)
-    kernel = kernels.elementwise
-    total = 0.0
-    for check_only in (True, False) if call.in_place and domain else (False,):
-        total = kernel.run(
-            kernel.LOSSES[loss], p, t, third, third_inner, call.weight, call.weight_inner, parameters,
-            kernel.DOMAINS[domain], check_only, call.scale, call.sums, call.values, call.grad, by_third, hess, call.threads,
-        )  # fmt: skip
-        if total is None:
-            _checks.raise_outside(t, domain, call.weight)
-    return call.result(total)
-
-
-def class_axis(
-    want: int,
-    loss: str,
-    pred: ArrayLike,
-    target: ArrayLike,
-    parameters: tuple[float, ...] = (),
-    *,
-    axis: int = -1,
-    class_weight: ArrayLike | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    **common: Any,
-) -> Any:
-    """Run a softmax loss of logits `pred`, and class indices or probabilities `target`."""
-    p = floating(pred, "pred")
-    axis, batch, shape = class_shape(p, axis)
-    if shape[1] == 0:
-        raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
-    t = real(target, "target", p.dtype)
-    is_labels = t.shape == batch and t.dtype.kind in "iu"
-    if not is_labels:
-        t = _checks.probabilities(t, p, batch)
-    ignore_index = _checks.integer(ignore_index, "ignore_index")
-    if ignore_index >= 0 and not is_labels:
-        raise ValueError("ignore_index goes with class indices, and target holds probabilities")
-    w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
-    smoothing = number(label_smoothing, "label_smoothing", 0, 1)
-
-    call = Call(want, batch, p.size, **common)
-    call.allocate(
-        p, p if want & HESS else None,
-        ("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False),
-    )  # fmt: skip
-    call.divide_by(call.sum_of_weights())
-    kernel = kernels.softmax
-    total = 0.0
-    # First only check the target and sum the weights that it brings: labels are checked before anything is written.
-    for measure in (True, False) if is_labels or w is not None or call.in_place else (False,):
-        total = kernel.run(
-            kernel.LOSSES[loss], p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
-            parameters, measure, call.scale, call.sums, call.values, call.grad, call.second, call.threads,
-        )  # fmt: skip
-        if total is None:
-            _checks.raise_class_target(t, is_labels, axis, shape[1], ignore_index, call.weight)
-        if measure:
-            call.divide_by(total)
-    return call.result(total)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastloss import _checks
-from fastloss._loss import Loss, class_axis, elementwise
-from fastloss.kernels.call import number
+from fastloss._loss import Loss
+from fastloss.kernels.call import class_axis, elementwise, number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss._loss import Loss, elementwise
-from fastloss.kernels.call import number
+from fastloss._loss import Loss
+from fastloss.kernels.call import elementwise, number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -1,6 +1,7 @@
-"""The part of a call that every loss has in common, compiled because small arrays feel each microsecond of it.
+"""The way from the arguments of a loss into its kernel, compiled because small arrays feel each microsecond of it.
 
-What is not as a kernel wants it goes on to _checks.py, which converts it or raises.
+`elementwise` and `class_axis`, at the end, are what the public losses call. What is not as a kernel wants it goes on to
+_checks.py, which converts it or raises.
 """
 
 cimport numpy as cnp
@@ -20,7 +21,7 @@ VALUE, GRAD, HESS = 1, 2, 4
 SERIAL = 32768
 
 
-def floating(x, str name):
+cdef floating(x, str name):
     """An input that fixes the dtype of the result, as a kernel wants it: float32 or float64, C-contiguous."""
     if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
         if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE:
@@ -28,7 +29,7 @@ def floating(x, str name):
     return _checks.floating(x, name)
 
 
-def real(x, str name, dtype):
+cdef real(x, str name, dtype):
     """An input of any real dtype, as a kernel wants it: the kernels load bool, integers, float32 and float64."""
     if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
         if 0 <= cnp.PyArray_TYPE(x) <= cnp.NPY_DOUBLE:
@@ -46,7 +47,7 @@ def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint abov
     return _checks.number(x, name, low, high, above=above)
 
 
-def class_shape(cnp.ndarray pred, axis):
+cdef class_shape(cnp.ndarray pred, axis):
     """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
     cdef Py_ssize_t outer = 1, inner = 1
     cdef int ndim = cnp.PyArray_NDIM(pred), k, index
@@ -57,11 +58,6 @@ def class_shape(cnp.ndarray pred, axis):
         inner *= cnp.PyArray_DIM(pred, k)
     shape = (<object> pred).shape
     return index, shape[:index] + shape[index + 1:], (outer, cnp.PyArray_DIM(pred, index), inner)
-
-
-def same_shape(cnp.ndarray x, str name, cnp.ndarray like, str other):
-    if not cnp.PyArray_SAMESHAPE(x, like):
-        raise ValueError(f"{name} must have the shape of {other}, {(<object> like).shape}, not {(<object> x).shape}")
 
 
 cdef cnp.ndarray empty_like(cnp.ndarray x):
@@ -86,17 +82,17 @@ cdef Overlap overlap(cnp.ndarray a, cnp.ndarray b):
 cdef class Call:
     """One call of a loss: the arguments that every loss takes, and what becomes of them."""
 
-    cdef readonly int want
-    cdef readonly tuple shape               # of the unreduced loss
-    cdef readonly cnp.ndarray weight        # sample weights
-    cdef readonly Py_ssize_t weight_inner   # elements of the unreduced loss that share a weight
-    cdef readonly int threads               # 0: so small that the GIL is kept
-    cdef readonly double scale              # of the derivatives
-    cdef readonly bint sums                 # whether the kernel is to sum up the losses
-    cdef readonly cnp.ndarray values        # the unreduced loss, under reduction "none"
-    cdef readonly cnp.ndarray grad
-    cdef readonly cnp.ndarray second        # the Hessian's diagonal, or the gradient by a second input
-    cdef readonly bint in_place             # whether an input may change before it was checked
+    cdef int want
+    cdef tuple shape               # of the unreduced loss
+    cdef cnp.ndarray weight        # sample weights
+    cdef Py_ssize_t weight_inner   # elements of the unreduced loss that share a weight
+    cdef int threads               # 0: so small that the GIL is kept
+    cdef double scale              # of the derivatives
+    cdef bint sums                 # whether the kernel is to sum up the losses
+    cdef cnp.ndarray values        # the unreduced loss, under reduction "none"
+    cdef cnp.ndarray grad
+    cdef cnp.ndarray second        # the Hessian's diagonal, or the gradient by a second input
+    cdef bint in_place             # whether an input may change before it was checked
     cdef object sample_weight, normalizer, out
     cdef bint mean
     cdef double divisor
@@ -129,7 +125,7 @@ cdef class Call:
             for length in shape[self.weight.ndim:]:
                 self.weight_inner *= length
 
-    def sum_of_weights(self):
+    cdef double sum_of_weights(self) except? -1:
         """The sum of the sample weights over the unreduced loss, after a check of them."""
         if self.weight is None:
             total = 1.0
@@ -141,7 +137,7 @@ cdef class Call:
             _checks.raise_first(self.weight, ~(self.weight >= 0), "sample_weight", "a weight >= 0")
         return total * self.weight_inner
 
-    def allocate(self, cnp.ndarray like, cnp.ndarray second_like, *inputs):
+    cdef allocate(self, cnp.ndarray like, cnp.ndarray second_like, tuple inputs):
         """Set the arrays for the results: derivatives in the form of `like`, and of `second_like` if not None.
 
         Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
@@ -187,14 +183,14 @@ cdef class Call:
                     self.in_place = True
         return array
 
-    def divide_by(self, double weights):
+    cdef void divide_by(self, double weights):
         """Settle the divisor of the results, from the sum of all weights."""
         self.divisor = 1
         if self.mean:
             self.divisor = weights if self.normalizer is None else self.normalizer
         self.scale = 1 / self.divisor if self.divisor != 0 else 0  # 0: nothing is left to average
 
-    def result(self, double total):
+    cdef result(self, double total):
         """What the caller gets, from the weighted sum of the losses."""
         value = self.values
         if self.sums:
@@ -203,3 +199,77 @@ cdef class Call:
             return value
         derivatives = self.grad if self.second is None else (self.grad, self.second)
         return (value, derivatives) if self.want & 1 else derivatives
+
+
+def elementwise(
+    int want, str loss, pred, target, tuple parameters=(), *,
+    str domain=None, third=None, Py_ssize_t third_inner=1, bint third_differentiable=False, **common
+):
+    """Run an elementwise loss of `pred` and `target`, which have the same shape.
+
+    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand,
+    C-contiguous, of which each element stands for `third_inner` consecutive elements of the loss, beginning anew at its
+    end; where the loss has a gradient by it, it has the shape and dtype of `pred`. `common` are the arguments of every
+    loss: see Loss.
+    """
+    p = floating(pred, "pred")
+    t = real(target, "target", p.dtype)
+    if not cnp.PyArray_SAMESHAPE(t, p):
+        raise ValueError(f"target must have the shape of pred, {p.shape}, not {t.shape}")
+    cdef Call call = Call(want, p.shape, p.size, **common)
+    second = third if third_differentiable else p if want & 4 else None
+    call.allocate(
+        p, second,
+        (("pred", pred, p, True), ("target", target, t, True), ("the third operand", third, third, False))
+    )
+    call.divide_by(call.sum_of_weights())
+    by_third, hess = (None, call.second) if want & 4 else (call.second, None)
+    kernel = kernels.elementwise
+    for check_only in [True, False] if call.in_place and domain is not None else [False]:
+        total = kernel.run(
+            kernel.LOSSES[loss], p, t, third, third_inner, call.weight, call.weight_inner, parameters,
+            kernel.DOMAINS[domain], check_only, call.scale, call.sums, call.values, call.grad, by_third, hess,
+            call.threads
+        )
+        if total is None:
+            _checks.raise_outside(t, domain, call.weight)
+    return call.result(total)
+
+
+def class_axis(
+    int want, str loss, pred, target, tuple parameters=(), *,
+    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0, **common
+):
+    """Run a softmax loss of logits `pred`, and class indices or probabilities `target`."""
+    p = floating(pred, "pred")
+    axis, batch, shape = class_shape(p, axis)
+    if shape[1] == 0:
+        raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
+    t = real(target, "target", p.dtype)
+    cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
+    if not is_labels:
+        t = _checks.probabilities(t, p, batch)
+    ignore_index = _checks.integer(ignore_index, "ignore_index")
+    if ignore_index >= 0 and not is_labels:
+        raise ValueError("ignore_index goes with class indices, and target holds probabilities")
+    w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
+    smoothing = number(label_smoothing, "label_smoothing", 0, 1)
+
+    cdef Call call = Call(want, batch, p.size, **common)
+    call.allocate(
+        p, p if want & 4 else None,
+        (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
+    )
+    call.divide_by(call.sum_of_weights())
+    kernel = kernels.softmax
+    # First only check the target and sum the weights that it brings: labels are checked before anything is written.
+    for measure in [True, False] if is_labels or w is not None or call.in_place else [False]:
+        total = kernel.run(
+            kernel.LOSSES[loss], p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
+            parameters, measure, call.scale, call.sums, call.values, call.grad, call.second, call.threads
+        )
+        if total is None:
+            _checks.raise_class_target(t, is_labels, axis, shape[1], ignore_index, call.weight)
+        if measure:
+            call.divide_by(total)
+    return call.result(total)

@@ -225,7 +225,8 @@ def assert_close(actual, expected, ulp=16, scale=None):
         close = (np.abs(actual - expected) <= allowed) | (actual == expected) | np.isnan(actual) & np.isnan(expected)
     if not close.all():
         i = np.unravel_index(np.argmin(close), close.shape)
-        raise AssertionError(f"{np.sum(~close)} of {close.size} differ; at {i}: {actual[i]!r}, expected {expected[i]!r}")
+        where = f"{np.sum(~close)} of {close.size} differ, at {tuple(map(int, i))}"
+        raise AssertionError(f"{where}: {actual[i]!r}, expected {expected[i]!r}")
 
 
 def assert_same_bits(actual, expected):

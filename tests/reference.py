@@ -17,6 +17,7 @@ class Result(NamedTuple):
     value: float | np.ndarray
     grad: np.ndarray
     hess: np.ndarray
+    scale: float  # the size of the numbers that a derivative is made of, where it is a difference that cancels
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -166,7 +167,10 @@ def reduce(loss, grad, hess, kept, sample_weight, reduction, normalizer, mass=1.
     if reduction != "none":
         value = float(value.sum() * scale) if scale else 0.0
     by_element = w if axis is None else np.expand_dims(w, axis)
-    return Result(value, zero_or(by_element * scale, grad), zero_or(by_element * scale, hess))
+    factor = by_element * scale
+    grad, hess = zero_or(factor, grad), zero_or(factor, hess)
+    size = max(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (factor, grad, hess))
+    return Result(value, grad, hess, float(size))
 
 
 def match_leading(weight, ndim):

@@ -37,7 +37,7 @@ def test_common_arguments(case, method):
         with raises(ValueError, f"normalizer goes with reduction='mean', not '{reduction}'"):
             call(reduction=reduction, normalizer=1.0)
     for bad in (0, -1.0, np.nan, np.inf, np.float32(-2)):
-        with raises(ValueError, f"normalizer must be finite and > 0, not {float(bad)!r}"):
+        with raises(ValueError, f"normalizer must be finite and > 0, not {bad!r}"):
             call(normalizer=bad)
     for bad in ("1", [1.0], np.ones(1), 1j, True):
         with raises(TypeError, f"normalizer must be a real number, not {type(bad).__name__}"):
@@ -129,9 +129,9 @@ def test_target_shape():
 )
 def test_parameters(call, name, wanted, bad):
     for x in bad:
-        with raises(ValueError, f"{name} must be {wanted}, not {float(x)!r}"):
+        with raises(ValueError, f"{name} must be {wanted}, not {x!r}"):
             call(x)
-    with raises(ValueError, f"{name} must be {wanted}, not inf"):
+    with raises(ValueError, f"{name} must be {wanted}, not {10**400}"):  # beyond the floats
         call(10**400)
     for x in ("1", b"1", True, np.True_, 1j, [1.0], np.ones(2), object()):
         with raises(TypeError, f"{name} must be a real number, not {type(x).__name__}"):
@@ -168,7 +168,7 @@ def test_axis():
     for bad in (2, -3, 100, sys.maxsize, -sys.maxsize):
         with raises(ValueError, f"axis must be in [-2, 2), not {bad}"):
             fl.cross_entropy(Z, Y, axis=bad)
-    for bad in (1.0, "1", None, (1,), np.ones(2)):
+    for bad in (1.0, -1.0, "1", None, (1,), np.ones(2)):
         with raises(TypeError, f"axis must be an integer, not {type(bad).__name__}"):
             fl.cross_entropy(Z, Y, axis=bad)
     with raises(ValueError, "pred must have a class axis, and is 0-dimensional"):

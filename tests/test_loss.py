@@ -14,6 +14,8 @@ METHODS = ["value", "grad", "value_and_grad", "grad_and_hess"]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"])
+REAL = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i2", ">f4", ">f8"]
+each_real = pytest.mark.parametrize("real", REAL)
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
@@ -29,9 +31,8 @@ def assert_as_expected(problem, ulp=16, **common):
         single = problem.pred.dtype == np.float32
         # A float is as exact as the terms that were summed.
         assert_close(value, expected.value, ulp * 2.0**29 if single else ulp)
-    scale = max(largest(expected.grad), largest(expected.hess))
-    assert_close(grad, expected.grad, ulp, scale)
-    assert_close(hess, expected.hess, ulp, scale)
+    assert_close(grad, expected.grad, ulp, expected.scale)
+    assert_close(hess, expected.hess, ulp, expected.scale)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -384,33 +385,33 @@ def test_no_dimensions_and_scalars(case):
 
 
 @each_case
-@pytest.mark.parametrize("dtype", ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i2", ">f8"])
-def test_target_of_any_real_dtype(case, dtype):
+@each_real
+def test_target_of_any_real_dtype(case, real):
     """A target is converted: 0 and 1 (or -1 and 1) mean the same in every dtype that holds them."""
     for floating in FLOATS:
         problem = case.small(floating)
         if problem.target.shape != problem.pred.shape:
-            if np.dtype(dtype).kind not in "iu":
+            if np.dtype(real).kind not in "iu":
                 pytest.skip("not for class indices")
             target = np.maximum(problem.target, 0)  # none is ignored: not every dtype holds -100
         else:
             target = (problem.target > 0.5).astype(floating)
             if case.domain and "-1" in case.domain:
-                target = np.ones_like(target) if np.dtype(dtype).kind in "bu" else 2 * target - 1
+                target = np.ones_like(target) if np.dtype(real).kind in "bu" else 2 * target - 1
         problem = problem.with_(target=target)
-        converted = problem.with_(target=target.astype(dtype))
+        converted = problem.with_(target=target.astype(real))
         assert_same_bits(converted.everything(), problem.everything())
         assert_same_bits(converted.everything(reduction="none"), problem.everything(reduction="none"))
 
 
 @each_case
-@pytest.mark.parametrize("dtype", ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i4", ">f4"])
-def test_weights_of_any_real_dtype(case, dtype):
+@each_real
+def test_weights_of_any_real_dtype(case, real):
     for floating in FLOATS:
         problem = case.small(floating)
-        weight = np.array([1, 0, 1, 1, 0, 1]) if dtype == "?" else np.array([1, 0, 2, 3, 0, 5])
+        weight = np.array([1, 0, 1, 1, 0, 1]) if real == "?" else np.array([1, 0, 2, 3, 0, 5])
         assert_same_bits(
-            problem.everything(sample_weight=weight.astype(dtype)),
+            problem.everything(sample_weight=weight.astype(real)),
             problem.everything(sample_weight=weight.astype(float)),
         )
 
@@ -419,10 +420,11 @@ def test_weights_of_any_real_dtype(case, dtype):
 @pytest.mark.parametrize("pred", [np.float16, np.longdouble, np.int64, np.bool_, np.complex64, object, "U4", "M8[s]"])
 def test_pred_is_float32_or_float64(case, pred):
     problem = case.small()
-    pred = np.zeros(problem.pred.shape, pred)
+    wrong = problem.with_(pred=np.zeros(problem.pred.shape, pred))
     for method in METHODS:
-        with pytest.raises(TypeError, match=rf"^pred must be float32 or float64, not {pred.dtype}$".replace("[", r"\[")):
-            getattr(problem.with_(pred=pred), method)()
+        with pytest.raises(TypeError) as error:
+            getattr(wrong, method)()
+        assert str(error.value) == f"pred must be float32 or float64, not {wrong.pred.dtype}"
 
 
 @each_case
@@ -447,18 +449,13 @@ def test_other_inputs_are_real(case, dtype):
 @each_case
 @each_dtype
 def test_empty(case, dtype):
-    for shape, axis in [((0, 3), 1), ((0, 3, 2), 1), ((2, 3, 0), 1)] if case.has_classes else [((0,), -1), ((3, 0), -1)]:
-        full = case.problem([max(n, 1) for n in shape], axis, dtype)
-        batch = np.delete(shape, axis) if case.has_classes else shape
-        target = full.target.dtype.type
-        problem = full.with_(
-            pred=np.empty(shape, dtype), target=np.empty(batch if case.has_classes else shape, target)
-        )
-        if full.target.shape == full.pred.shape:
-            problem = problem.with_(target=np.empty(shape, target))
-        elif not case.has_classes:
-            problem = problem.with_(target=np.empty(shape, target))
-        problem.options.update({k: np.ones(shape[-1]) for k in problem.options if k == "pos_weight"})
+    shapes = [((0, 3), 1), ((0, 3, 2), 1), ((2, 3, 0), 1)] if case.has_classes else [((0,), -1), ((3, 0), -1)]
+    for shape, axis in shapes:
+        full = case.problem([max(n, 1) for n in shape], axis, dtype)  # a generator of labels needs a class
+        nothing = tuple(slice(n) for n in shape)
+        target = full.target[nothing if full.target.shape == full.pred.shape else nothing[:axis] + nothing[axis + 1 :]]
+        options = {k: v[: shape[-1]] if k == "pos_weight" and np.ndim(v) else v for k, v in full.options.items()}
+        problem = full.with_(pred=full.pred[nothing], target=target, options=options)
         for weight in (None, np.ones(problem.batch), np.ones(problem.batch[:1])):
             for reduction in REDUCTIONS:
                 value, grad, hess = problem.everything(reduction=reduction, sample_weight=weight)
@@ -506,7 +503,7 @@ def test_special_values_are_those_of_the_definition(case, dtype, special):
         with np.errstate(over="ignore"):
             wanted = expected.value.astype(dtype)  # what is beyond the range is inf
         assert_close(value, wanted, 16)
-        assert_close(grad, expected.grad, 16, max(largest(expected.grad), largest(expected.hess)))
+        assert_close(grad, expected.grad, 16, expected.scale)
 
 
 @each_case

@@ -186,7 +186,7 @@ def test_like_sklearn_losses():
     for ours, theirs, target, factor in [
         (fl.mse, losses.HalfSquaredError(), t, 2),  # half the square
         (fl.mae, losses.AbsoluteError(), t, 1),
-        (fl.huber, losses.HuberLoss(quantile=0.5, quantile_delta=1.0), t, 1),
+        (fl.huber, losses.HuberLoss(delta=1.0), t, 1),
         (bce, losses.HalfBinomialLoss(), y, 1),  # half the deviance is the loss itself
     ]:
         assert_agree(

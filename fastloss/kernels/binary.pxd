@@ -13,8 +13,8 @@ cdef inline void binary_cross_entropy_with_logits(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """u: pos_weight. e: exp(-abs(z)). c: smoothed t = c0 + c1 t; alpha_t = c2 + c3 t."""
-    cdef floating y = c[0] + c[1] * t, alpha = c[2] + c[3] * y
-    cdef floating positive = alpha * u * y, negative = alpha * (1 - y)  # the weights of the two labels
+    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] + c[3] * y
+    cdef floating positive = alpha * u * y, negative = alpha * not_y  # the weights of the two labels
     # On which side z is: the loss is wrong softplus(abs(z)) + right softplus(-abs(z)).
     cdef floating wrong = negative if z > 0 else positive, right = positive if z > 0 else negative
     cdef floating r = 1 / (1 + e), agreeing = right * e

@@ -9,12 +9,13 @@ rows are long, and else across samples, so that a vector register holds one clas
 from cython cimport floating
 from cython.parallel cimport prange
 cimport numpy as cnp
+from libc.math cimport INFINITY
 
 from fastloss.kernels.classes cimport BY_CE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, LOSS, cross_entropy
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, fold, grain, load_labels, operand, ordered_sum
+    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, grain, load_labels, operand, ordered_sum
 )
-from fastloss.kernels.vecmath cimport exp_nonpositive, log1p
+from fastloss.kernels.vecmath cimport exp_difference, exp_nonpositive, log1p, max_lanes, sum_lanes
 
 cnp.import_array()
 
@@ -22,8 +23,8 @@ cdef enum:
     MAX_LOSSES = 16
     MAX_PARAMETERS = 4
     MAX_SAMPLES = 256       # samples in a tile
-    CELLS = 8192            # elements in a transposed tile
-    VECTOR = 16             # samples: tiles are multiples of it
+    CELLS = 8192            # elements in a transposed tile, of float; half of it for double
+    VECTOR = 16             # elements; LANES is a multiple of it
     STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
     SHORT_ROW = 64          # classes: up to here, lanes across samples beat a pass along the row
@@ -211,6 +212,12 @@ cdef bint prepare(const Call* call, Stats* s, floating* _, Py_ssize_t start) noe
 # ---------------------------------------------------------------------------------------------------------------------
 # Along the row
 
+cdef inline void clear(floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = 0
+
+
 cdef bint check_row(const Call* call, Stats* s, Py_ssize_t i, const floating* t) noexcept nogil:
     """MASS of sample i from its target probabilities; whether one of them is not in [0, 1]."""
     cdef floating* mass = field(s, MASS, <floating*> NULL)
@@ -250,49 +257,35 @@ cdef inline void spread_target(
             q[c] *= w[start + c]
 
 
-cdef inline floating larger(floating a, floating b) noexcept nogil:
-    return a if a > b else b
-
-
 cdef inline floating maximum(const floating* z, Py_ssize_t n) noexcept nogil:
-    """max z[:n]; NaNs may be passed over."""
+    """max z[:n], n >= LANES; NaNs may be passed over."""
     cdef floating[LANES] lane
     cdef Py_ssize_t i = 0, j
     for j in range(LANES):
-        lane[j] = z[0]
+        lane[j] = z[n - LANES + j]  # the last ones may be looked at twice
     while i + LANES <= n:
         for j in range(LANES):
-            lane[j] = larger(z[i + j], lane[j])
+            lane[j] = z[i + j] if z[i + j] > lane[j] else lane[j]
         i += LANES
-    for j in range(n - i):
-        lane[j] = larger(z[i + j], lane[j])
-    for j in range(16):
-        lane[j] = larger(lane[j], lane[j + 16])
-    for j in range(8):
-        lane[j] = larger(lane[j], lane[j + 8])
-    for j in range(4):
-        lane[j] = larger(lane[j], lane[j + 4])
-    return larger(larger(lane[0], lane[1]), larger(lane[2], lane[3]))
+    return max_lanes(lane)
 
 
 cdef inline void add_exps(const floating* e, Py_ssize_t n, double* below, double* ones) noexcept nogil:
-    """Add up e[:n], those that are 1 apart from the others."""
+    """Add up e[:n], those that are 1 apart from the others; n is a multiple of LANES."""
     cdef double[LANES] lane
-    cdef double[LANES] one
-    cdef Py_ssize_t i = 0, j
+    cdef floating[LANES] one
+    cdef Py_ssize_t i, j
     for j in range(LANES):
         lane[j] = 0
         one[j] = 0
-    while i + LANES <= n:
+    for i in range(n // LANES):
         for j in range(LANES):
-            lane[j] += 0 if e[i + j] == 1 else e[i + j]
-            one[j] += 1 if e[i + j] == 1 else 0
-        i += LANES
-    for j in range(n - i):
-        lane[j] += 0 if e[i + j] == 1 else e[i + j]
-        one[j] += 1 if e[i + j] == 1 else 0
-    below[0] += fold(lane)
-    ones[0] += fold(one)
+            lane[j] += 0 if e[i * LANES + j] == 1 else e[i * LANES + j]
+            one[j] += 1 if e[i * LANES + j] == 1 else 0
+    below[0] += sum_lanes(lane)
+    for j in range(LANES):
+        lane[j] = one[j]
+    ones[0] += sum_lanes(lane)
 
 
 cdef void gather_row(
@@ -300,33 +293,40 @@ cdef void gather_row(
 ) noexcept nogil:
     """The sums of one sample over its classes; exp(z - peak) goes to e, which may be z, or NULL."""
     cdef floating[2 * BLOCK + 16] memory
-    cdef floating* scratch = aligned(memory)
-    cdef floating* exps = scratch
-    cdef floating* q = scratch + BLOCK
-    cdef const floating* logits
+    cdef floating* x = aligned(memory)
+    cdef floating* q = x + BLOCK
     cdef floating peak = maximum(z, call.classes)
     cdef double below = 0, ones = 0, gap = 0, spread = 0
-    cdef Py_ssize_t start = 0, c, n
-    field(s, PEAK, exps)[i] = peak
-    field(s, HOT_GAP, exps)[i] = peak - z[s.label[i]]
+    cdef Py_ssize_t start = 0, c, n, whole
+    field(s, PEAK, x)[i] = peak
+    field(s, HOT_GAP, x)[i] = peak - z[s.label[i]]
     while start < call.classes:
         n = min(BLOCK, call.classes - start)
-        logits = z + start
         if t != NULL or call.smoothing != 0:
             spread_target(call, t, start, q, n)
             spread += ordered_sum(q, n)
             for c in range(n):
-                q[c] = 0 if q[c] == 0 else q[c] * (peak - logits[c])
+                q[c] = 0 if q[c] == 0 else q[c] * (peak - z[start + c])
             gap += ordered_sum(q, n)
+        # Whole vectors, then the rest as one more, filled up: element by element it would take longer than all others.
+        whole = n // VECTOR * VECTOR
+        for c in range(whole):
+            x[c] = exp_difference(z[start + c], peak)
+        if whole < n:
+            for c in range(VECTOR):
+                x[whole + c] = -INFINITY
+            for c in range(n - whole):
+                x[whole + c] = z[start + whole + c]
+            for c in range(VECTOR):
+                x[whole + c] = exp_difference(x[whole + c], peak)
+            whole += VECTOR
+        if whole % LANES:
+            clear(x + whole, VECTOR)
+            whole += VECTOR
+        add_exps(x, whole, &below, &ones)
         if e != NULL:
-            exps = e + start
-            if e == z:  # see `direct` in elementwise.pyx
-                for c in range(n):
-                    scratch[c] = logits[c]
-                logits = scratch
-        for c in range(n):
-            exps[c] = exp_nonpositive(logits[c] - peak)
-        add_exps(exps, n, &below, &ones)
+            for c in range(n):
+                e[start + c] = x[c]
         start += n
     field(s, TAIL, q)[i] = <floating> (below + (ones - 1))
     field(s, GAP, q)[i] = <floating> gap
@@ -354,12 +354,6 @@ cdef void write_row(
             for c in range(n):
                 grad[start + c] = a * grad[start + c] - b * q[c]
             start += n
-
-
-cdef inline void clear(floating* x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        x[i] = 0
 
 
 cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
@@ -476,7 +470,7 @@ cdef void gather_lanes(
                 spread[i] += q[i]
                 gap[i] += 0 if q[i] == 0 else q[i] * (peak[i] - logits[i])
         for i in range(n):
-            q[i] = exp_nonpositive(logits[i] - peak[i])
+            q[i] = exp_difference(logits[i], peak[i])
         for i in range(n):
             below[i] += 0 if q[i] == 1 else q[i]
             ones[i] += 1 if q[i] == 1 else 0
@@ -696,12 +690,13 @@ cdef double run_all(const Call* call, floating* _, int threads, char* bad) noexc
     return total
 
 
-cdef void choose_layout(Call* call) noexcept:
-    """Layout and tile: they depend on the shape alone, as all partitions do."""
-    cdef Py_ssize_t samples = call.outer * call.inner, fit = CELLS // call.classes // VECTOR * VECTOR
+cdef void choose_layout(Call* call, Py_ssize_t itemsize) noexcept:
+    """Layout and tile: they depend on shape and dtype alone, as all partitions do."""
+    cdef Py_ssize_t samples = call.outer * call.inner, cells = CELLS * 4 // itemsize
+    cdef Py_ssize_t fit = cells // call.classes // VECTOR * VECTOR
     if call.inner == 1 and call.classes > SHORT_ROW:
         call.layout = ROWS
-        call.tile = min(MAX_SAMPLES, max(1, CELLS // call.classes))
+        call.tile = min(MAX_SAMPLES, max(1, cells // call.classes))
     elif call.inner < SHORT_INNER and fit > 0:
         call.layout = TRANSPOSED
         call.tile = min(MAX_SAMPLES, fit)
@@ -746,7 +741,7 @@ def run(
     call.value = address(value)
     call.grad = address(grad)
     call.hess = address(hess)
-    choose_layout(&call)
+    choose_layout(&call, cnp.PyArray_ITEMSIZE(pred))
     if threads == 0:
         total = run_all(&call, <float*> NULL, 0, &bad) if single else run_all(&call, <double*> NULL, 0, &bad)
     else:

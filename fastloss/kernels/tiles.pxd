@@ -7,6 +7,8 @@ chunks and the order of every sum depend on the size of the input alone, never o
 from cython cimport floating
 cimport numpy as cnp
 
+from fastloss.kernels.vecmath cimport sum_lanes
+
 cdef enum:
     TILE = 1024         # elements
     MAX_CHUNKS = 2048   # bounds the memory for partial sums, whatever the size of the input
@@ -117,18 +119,6 @@ cdef inline void expand(
         row += rows
 
 
-cdef inline double fold(double* lane) noexcept nogil:
-    """The sum of LANES numbers, pairwise: a chain of additions would take longer than the loop before it."""
-    cdef Py_ssize_t j
-    for j in range(16):
-        lane[j] += lane[j + 16]
-    for j in range(8):
-        lane[j] += lane[j + 8]
-    for j in range(4):
-        lane[j] += lane[j + 4]
-    return (lane[0] + lane[1]) + (lane[2] + lane[3])
-
-
 cdef inline double ordered_sum(const floating* x, Py_ssize_t n) noexcept nogil:
     """The sum of x[:n] in double precision."""
     cdef double[LANES] lane
@@ -141,7 +131,7 @@ cdef inline double ordered_sum(const floating* x, Py_ssize_t n) noexcept nogil:
         i += LANES
     for j in range(n - i):
         lane[j] += x[i + j]
-    return fold(lane)
+    return sum_lanes(lane)
 
 
 cdef inline floating* aligned(floating* x) noexcept nogil:

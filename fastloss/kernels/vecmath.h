@@ -138,6 +138,30 @@ VM_INLINE double vm_exp_nonpositive_d(double x) {
     return x < -746.0 ? 0.0 : result;
 }
 
+/* e^(x - y) for x <= y, as softmax needs it. Rounding x - y costs up to abs(x - y) / 2 ulp of the result, so its error is
+ * recovered exactly (Knuth's two-sum) and added to the reduced argument. */
+VM_INLINE float vm_exp_difference_f(float x, float y) {
+    const float d = x - y, v = d - x;
+    const float error = (x - (d - v)) - (y + v);
+    const float shift = VM_ROUND_F + (127 + 64);
+    const float t = VM_FMA_F(d, VM_LOG2E_F, shift);
+    const float n = t - shift;
+    const float r = VM_FMA_F(n, -VM_LN2_LO_F, VM_FMA_F(n, -VM_LN2_HI_F, d)) + error;
+    const float result = vm_exp_reduced_f(r) * vm_from_bits_f(vm_bits_f(t) << 23) * 0x1p-64f;
+    return d < -104.0f ? 0.0f : result;
+}
+
+VM_INLINE double vm_exp_difference_d(double x, double y) {
+    const double d = x - y, v = d - x;
+    const double error = (x - (d - v)) - (y + v);
+    const double shift = VM_ROUND_D + (1023 + 512);
+    const double t = VM_FMA_D(d, VM_LOG2E_D, shift);
+    const double n = t - shift;
+    const double r = VM_FMA_D(n, -VM_LN2_LO_D, VM_FMA_D(n, -VM_LN2_HI_D, d)) + error;
+    const double result = vm_exp_reduced_d(r) * vm_from_bits_d(vm_bits_d(t) << 52) * 0x1p-512;
+    return d < -746.0 ? 0.0 : result;
+}
+
 /* (e^x - 1) / 2 = 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2), for x in [-20, 89] ([-40, 710]). Half, because 2^128 (2^1024)
  * overflows. r = big + low, and low is added late: big is exact, and so is its sum with 2^n - 1 where that cancels. */
 VM_INLINE float vm_half_expm1_f(float x) {
@@ -327,6 +351,52 @@ VM_INLINE float vm_log_sigmoid_f(float x) {
 
 VM_INLINE double vm_log_sigmoid_d(double x) {
     return vm_at_most_d(x, -0.0) - vm_log1p_01_d(vm_exp_nonpositive_d(-vm_fabs_d(x)));
+}
+
+
+/* ---- across lanes --------------------------------------------------------------------------------------------------
+ *
+ * The sum and the maximum of 32 numbers side by side, where a loop over vectors ends. With vector types (of GCC and
+ * clang), because left to itself the compiler may take the numbers one by one, which lasts longer than a short loop.
+ */
+typedef double vm_double8 __attribute__((vector_size(64)));
+typedef float vm_float8 __attribute__((vector_size(32)));
+typedef int64_t vm_long8 __attribute__((vector_size(64)));
+typedef int32_t vm_int8 __attribute__((vector_size(32)));
+
+VM_INLINE double vm_sum_lanes(const double *x) {
+    vm_double8 a[4];
+    memcpy(a, x, sizeof a);
+    a[0] = (a[0] + a[1]) + (a[2] + a[3]);
+    return ((a[0][0] + a[0][1]) + (a[0][2] + a[0][3])) + ((a[0][4] + a[0][5]) + (a[0][6] + a[0][7]));
+}
+
+/* max(a, b) lane by lane; the conditional operator is not for vectors in C. */
+#define VM_MAX8(type, bits, a, b) ((type)(((bits)(a) & ((a) > (b))) | ((bits)(b) & ~((a) > (b)))))
+#define VM_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+VM_INLINE float vm_max_lanes_f(const float *x) {
+    vm_float8 a[4];
+    memcpy(a, x, sizeof a);
+    a[0] = VM_MAX8(vm_float8, vm_int8, a[0], a[1]);
+    a[2] = VM_MAX8(vm_float8, vm_int8, a[2], a[3]);
+    a[0] = VM_MAX8(vm_float8, vm_int8, a[0], a[2]);
+    const float p = VM_MAX(a[0][0], a[0][1]), q = VM_MAX(a[0][2], a[0][3]);
+    const float r = VM_MAX(a[0][4], a[0][5]), s = VM_MAX(a[0][6], a[0][7]);
+    const float t = VM_MAX(p, q), u = VM_MAX(r, s);
+    return VM_MAX(t, u);
+}
+
+VM_INLINE double vm_max_lanes_d(const double *x) {
+    vm_double8 a[4];
+    memcpy(a, x, sizeof a);
+    a[0] = VM_MAX8(vm_double8, vm_long8, a[0], a[1]);
+    a[2] = VM_MAX8(vm_double8, vm_long8, a[2], a[3]);
+    a[0] = VM_MAX8(vm_double8, vm_long8, a[0], a[2]);
+    const double p = VM_MAX(a[0][0], a[0][1]), q = VM_MAX(a[0][2], a[0][3]);
+    const double r = VM_MAX(a[0][4], a[0][5]), s = VM_MAX(a[0][6], a[0][7]);
+    const double t = VM_MAX(p, q), u = VM_MAX(r, s);
+    return VM_MAX(t, u);
 }
 
 #endif

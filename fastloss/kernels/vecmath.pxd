@@ -7,6 +7,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_d(double x) noexcept
     float vm_exp_nonpositive_f(float x) noexcept
     double vm_exp_nonpositive_d(double x) noexcept
+    float vm_exp_difference_f(float x, float y) noexcept
+    double vm_exp_difference_d(double x, double y) noexcept
     float vm_expm1_f(float x) noexcept
     double vm_expm1_d(double x) noexcept
     float vm_log_f(float x) noexcept
@@ -33,6 +35,9 @@ cdef extern from "vecmath.h" nogil:
     double vm_at_least_d(double x, double bound) noexcept
     float vm_at_most_f(float x, float bound) noexcept
     double vm_at_most_d(double x, double bound) noexcept
+    double vm_sum_lanes(const double* x) noexcept
+    float vm_max_lanes_f(const float* x) noexcept
+    double vm_max_lanes_d(const double* x) noexcept
 
 
 cdef inline floating exp(floating x) noexcept nogil:
@@ -42,6 +47,11 @@ cdef inline floating exp(floating x) noexcept nogil:
 # exp of x in [-inf, 0] or NaN, cheaper.
 cdef inline floating exp_nonpositive(floating x) noexcept nogil:
     return vm_exp_nonpositive_f(x) if floating is float else vm_exp_nonpositive_d(x)
+
+
+# exp(x - y) for x <= y, without the rounding error of the difference.
+cdef inline floating exp_difference(floating x, floating y) noexcept nogil:
+    return vm_exp_difference_f(x, y) if floating is float else vm_exp_difference_d(x, y)
 
 
 cdef inline floating expm1(floating x) noexcept nogil:
@@ -97,3 +107,15 @@ cdef inline floating at_least(floating x, floating bound) noexcept nogil:
 
 cdef inline floating at_most(floating x, floating bound) noexcept nogil:
     return vm_at_most_f(x, bound) if floating is float else vm_at_most_d(x, bound)
+
+
+# The sum and the maximum of 32 numbers.
+cdef inline double sum_lanes(const double* x) noexcept nogil:
+    return vm_sum_lanes(x)
+
+
+cdef inline floating max_lanes(const floating* x) noexcept nogil:
+    if floating is float:
+        return vm_max_lanes_f(x)
+    else:
+        return vm_max_lanes_d(x)

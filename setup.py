@@ -6,6 +6,7 @@ FASTLOSS_OPENMP=0 builds without OpenMP.
 
 import os
 import platform
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -71,6 +72,7 @@ class build_kernels(build_ext):
             },
         )
         openmp = self.openmp_flags()
+        extra = openmp + self.vectoriser_flags()
         for ext in self.extensions:
             module = ext.name.rpartition(".")[2]
             source = next(name for name in [*ONCE, *PER_LEVEL] if module.startswith(name))
@@ -82,7 +84,7 @@ class build_kernels(build_ext):
             ext.sources = [str(unit)]
             ext.include_dirs.insert(0, str(generated))
             ext.depends.append(str(generated / KERNELS / f"{source}.c"))
-            ext.extra_compile_args += openmp
+            ext.extra_compile_args += extra
             ext.extra_link_args += openmp
         super().build_extensions()
 
@@ -100,6 +102,11 @@ class build_kernels(build_ext):
                     pass
         warnings.warn("fastloss is built without OpenMP: its kernels will run on one thread", stacklevel=1)
         return []
+
+    def vectoriser_flags(self):
+        """clang gives up on loops over more than a few pointers, since each pair has to be checked for overlap."""
+        version = subprocess.run([*self.compiler.compiler[:1], "--version"], capture_output=True, text=True).stdout
+        return ["-mllvm", "-runtime-memory-check-threshold=64"] if "clang" in version else []
 
 
 setup(

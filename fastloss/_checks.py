@@ -52,7 +52,7 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
     try:
         value = float(x)
     except OverflowError:
-        value = math.inf
+        x = value = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
     if not (math.isfinite(value) and low <= value <= high and not (above and value == low)):
@@ -98,25 +98,41 @@ def axis(x: Any, ndim: int) -> int:
     return index % ndim
 
 
-def probabilities(target: NDArray[Any], pred: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
+def probabilities(target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
     """The target of a loss with a class axis, where it does not hold class indices."""
     if target.shape == pred.shape:
-        return contiguous(target, pred.dtype)
+        with np.errstate(over="ignore"):  # the kernel finds what is not in [0, 1]
+            return contiguous(target, pred.dtype)
     if target.shape == batch:
-        raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {target.dtype}")
+        dtype = np.asarray(given).dtype
+        raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
     raise ValueError(
         f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
     )
 
 
-def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    weight = real(x, "class_weight", dtype)
-    if weight.shape != (classes,):
-        raise ValueError(f"class_weight must have shape {(classes,)}, not {weight.shape}")
-    bad = ~(weight >= 0)
+def finite_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:
+    """Raise ValueError for the first weight that is negative or not finite, showing what was given for it."""
+    bad = ~(np.isfinite(weight) & (weight >= 0))
     if bad.any():
-        raise_first(weight, bad, "class_weight", "a weight >= 0")
-    return contiguous(weight, dtype)
+        raise_first(given, bad, name, "a finite weight >= 0")
+
+
+def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    given = real(x, "class_weight", FLOAT64)
+    if given.shape != (classes,):
+        raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
+    with np.errstate(over="ignore"):
+        weight = contiguous(given, dtype)
+    finite_weights(weight, "class_weight", given)
+    return weight
+
+
+def positive_weight(x: ArrayLike) -> NDArray[Any]:
+    """pos_weight: a number, or one for each index of the last axis."""
+    weight = real(x, "pos_weight", FLOAT64)
+    finite_weights(weight, "pos_weight", weight)
+    return weight
 
 
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
@@ -164,14 +180,3 @@ def output(x: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
     if not x.flags.writeable:
         raise ValueError(f"{name} must be writable, and is read-only")
     return x
-
-
-def positive_weight(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """pos_weight: a number, or one for each index of the last axis."""
-    weight = real(x, "pos_weight", FLOAT64)
-    if weight.ndim and (not shape or weight.shape != shape[-1:]):
-        raise ValueError(f"pos_weight must be a number or have the shape of the last axis, {shape[-1:]}, not {weight.shape}")
-    bad = ~(np.isfinite(weight) & (weight >= 0))
-    if bad.any():
-        raise_first(weight, bad, "pos_weight", "finite and >= 0")
-    return weight

@@ -82,7 +82,8 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("
     except OSError:
         return math.inf
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
         # Version 2 has one unnamed hierarchy, version 1 a folder per controller. A limit on any ancestor counts.
@@ -159,8 +160,8 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads a call on a large input would use now.
 
-    It is the number given to `set_num_threads`, else the environment variable ``FASTLOSS_NUM_THREADS``, else OpenMP's own
-    setting capped by the CPU affinity and the cgroup quota of the process; ``threadpoolctl`` lowers it.
+    It is the number given to `set_num_threads`, else the environment variable ``FASTLOSS_NUM_THREADS``, else OpenMP's
+    own setting capped by the CPU affinity and the cgroup quota of the process; ``threadpoolctl`` lowers it.
 
     Examples
     --------

@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastloss.kernels.call import GRAD, HESS, VALUE
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     Out = NDArray[Any] | tuple[NDArray[Any], ...] | None
 
     class Common(TypedDict, total=False):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastloss import _checks
@@ -92,7 +91,8 @@ def binary_cross_entropy_with_logits(
         target,
         (smoothing / 2, 1 - smoothing, base, slope),
         domain="unit interval",
-        third=None if pos_weight is None else _checks.positive_weight(pos_weight, np.shape(pred)),
+        third=None if pos_weight is None else _checks.positive_weight(pos_weight),
+        third_name="pos_weight",
         **common,
     )
 

@@ -148,9 +148,7 @@ def test_types(tmp_path):
     path = {} if root.name == "site-packages" else {"MYPYPATH": str(root)}
     options = ["--config-file=mypy.ini", "--follow-imports=silent"]
     command = [sys.executable, "-m", "mypy", *options, "right.py", "wrong.py"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PATH": "", **path}, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run(command, cwd=tmp_path, env={"PATH": "", **path}, capture_output=True, text=True, timeout=300)
     lines = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert [int(line.split(":")[1]) for line in lines if line.startswith("wrong.py")] == [4, 5, 6, 7, 8], done.stdout
     assert len(lines) == 5, done.stdout

@@ -1,6 +1,5 @@
 """Errors: each text word for word, and nothing changed by a call that raises."""
 
-import contextlib
 import re
 import sys
 
@@ -89,13 +88,13 @@ def test_sample_weight(case):
                 f"not {shape}",
             ):
                 getattr(problem, method)(sample_weight=np.ones(shape))
-    for bad in (-1.0, np.nan, -np.inf, -1e-300):
+    for bad in (-1.0, np.nan, np.inf, -np.inf, -1e-300):
         weight = np.ones(batch)
         weight[2, 3] = weight[4, 0] = bad
         for method in METHODS:
-            with raises(ValueError, f"sample_weight[2, 3] = {bad!r} is not a weight >= 0"):
+            with raises(ValueError, f"sample_weight[2, 3] = {bad!r} is not a finite weight >= 0"):
                 getattr(problem, method)(sample_weight=weight)
-    with raises(ValueError, "sample_weight[5] = -3 is not a weight >= 0"):
+    with raises(ValueError, "sample_weight[5] = -3 is not a finite weight >= 0"):
         problem.value(sample_weight=np.array([1, 2, 3, 4, 5, -3], np.int8))
 
 
@@ -131,7 +130,7 @@ def test_parameters(call, name, wanted, bad):
     for x in bad:
         with raises(ValueError, f"{name} must be {wanted}, not {x!r}"):
             call(x)
-    with raises(ValueError, f"{name} must be {wanted}, not {10**400}"):  # beyond the floats
+    with raises(ValueError, f"{name} must be {wanted}, not inf"):  # beyond the floats
         call(10**400)
     for x in ("1", b"1", True, np.True_, 1j, [1.0], np.ones(2), object()):
         with raises(TypeError, f"{name} must be a real number, not {type(x).__name__}"):
@@ -147,16 +146,14 @@ def test_parameters(call, name, wanted, bad):
 def test_pos_weight():
     bce = fl.binary_cross_entropy_with_logits
     for shape in [(1,), (3,), (3, 4), (4, 1), (0,)]:
-        with raises(
-            ValueError, f"pos_weight must be a number or have the shape of the last axis, (4,), not {shape}"
-        ):
+        with raises(ValueError, f"pos_weight must be a number or have the shape of the last axis, (4,), not {shape}"):
             bce.grad(Z, Z, pos_weight=np.ones(shape))
     with raises(ValueError, "pos_weight must be a number or have the shape of the last axis, (), not (1,)"):
         bce(0.5, 1, pos_weight=[1.0])
     for bad in (-1.0, np.nan, np.inf):
-        with raises(ValueError, f"pos_weight = {bad!r} is not finite and >= 0"):
+        with raises(ValueError, f"pos_weight = {bad!r} is not a finite weight >= 0"):
             bce(Z, Z, pos_weight=bad)
-        with raises(ValueError, f"pos_weight[2] = {bad!r} is not finite and >= 0"):
+        with raises(ValueError, f"pos_weight[2] = {bad!r} is not a finite weight >= 0"):
             bce(Z, Z, pos_weight=[1, 1, bad, bad])
     with raises(TypeError, "pos_weight must be real (bool, integer or float), not complex128"):
         bce(Z, Z, pos_weight=1j)
@@ -182,8 +179,8 @@ def test_class_weight():
     for shape in [(), (1,), (3,), (5,), (3, 4), (4, 1)]:
         with raises(ValueError, f"class_weight must have shape (4,), not {shape}"):
             fl.cross_entropy(Z, Y, class_weight=np.ones(shape))
-    for bad in (-1.0, np.nan, -np.inf):
-        with raises(ValueError, f"class_weight[1] = {bad!r} is not a weight >= 0"):
+    for bad in (-1.0, np.nan, np.inf, -np.inf):
+        with raises(ValueError, f"class_weight[1] = {bad!r} is not a finite weight >= 0"):
             fl.cross_entropy(Z, Y, class_weight=[1, bad, 1, bad])
     with raises(TypeError, "class_weight must be real (bool, integer or float), not object"):
         fl.cross_entropy(Z, Y, class_weight=[1, 1, 1, None])
@@ -193,9 +190,9 @@ def test_class_weight():
 
 @pytest.mark.filterwarnings("error")
 def test_class_weights_beyond_float32_raise_no_warning():
-    with contextlib.suppress(ValueError):
+    with raises(ValueError, "class_weight[1] = 1e+300 is not a finite weight >= 0"):
         fl.cross_entropy(Z.astype(np.float32), Y, class_weight=[1, 1e300, 1, 1])
-    with raises(ValueError, "class_weight[1] = -1e+300 is not a weight >= 0"):
+    with raises(ValueError, "class_weight[1] = -1e+300 is not a finite weight >= 0"):
         fl.cross_entropy(Z.astype(np.float32), Y, class_weight=[1, -1e300, 1, 1])
 
 

@@ -10,6 +10,7 @@ from libc.math cimport INFINITY, isfinite
 import numpy as np
 
 from fastloss import _checks
+from fastloss._checks import FLOAT64
 from fastloss._cpu import get_num_threads, kernels
 
 cnp.import_array()
@@ -51,7 +52,7 @@ cdef class_shape(cnp.ndarray pred, axis):
     """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
     cdef Py_ssize_t outer = 1, inner = 1
     cdef int ndim = cnp.PyArray_NDIM(pred), k, index
-    index = _checks.axis(axis, ndim) if axis != -1 or ndim == 0 else ndim - 1
+    index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim)
     for k in range(index):
         outer *= cnp.PyArray_DIM(pred, k)
     for k in range(index + 1, ndim):
@@ -98,12 +99,12 @@ cdef class Call:
     cdef double divisor
 
     def __init__(
-        self, int want, tuple shape, Py_ssize_t elements, *,
+        self, str loss, int want, tuple shape, Py_ssize_t elements, *,
         sample_weight=None, reduction="mean", normalizer=None, out=None, **unexpected
     ):
         if unexpected:
-            raise TypeError(f"got an unexpected keyword argument {next(iter(unexpected))!r}")
-        if reduction not in ("mean", "sum", "none"):
+            raise TypeError(f"{loss}() got an unexpected keyword argument {next(iter(unexpected))!r}")
+        if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
         self.mean = reduction == "mean"
         if normalizer is not None:
@@ -134,7 +135,7 @@ cdef class Call:
             return total
         total = kernels.elementwise.sum_weights(self.weight, self.threads)
         if total != total:
-            _checks.raise_first(self.weight, ~(self.weight >= 0), "sample_weight", "a weight >= 0")
+            _checks.finite_weights(self.weight, "sample_weight", self.weight)
         return total * self.weight_inner
 
     cdef allocate(self, cnp.ndarray like, cnp.ndarray second_like, tuple inputs):
@@ -203,31 +204,34 @@ cdef class Call:
 
 def elementwise(
     int want, str loss, pred, target, tuple parameters=(), *,
-    str domain=None, third=None, Py_ssize_t third_inner=1, bint third_differentiable=False, **common
+    str domain=None, third=None, str third_name=None, bint third_differentiable=False, **common
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape.
 
     `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand,
-    C-contiguous, of which each element stands for `third_inner` consecutive elements of the loss, beginning anew at its
-    end; where the loss has a gradient by it, it has the shape and dtype of `pred`. `common` are the arguments of every
-    loss: see Loss.
+    C-contiguous: a number or one for each index of the last axis; where the loss has a gradient by it, it has the shape
+    and dtype of `pred`. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, "pred")
     t = real(target, "target", p.dtype)
     if not cnp.PyArray_SAMESHAPE(t, p):
         raise ValueError(f"target must have the shape of pred, {p.shape}, not {t.shape}")
-    cdef Call call = Call(want, p.shape, p.size, **common)
+    if third is not None and not third_differentiable and third.ndim and third.shape != p.shape[-1:]:
+        raise ValueError(
+            f"{third_name} must be a number or have the shape of the last axis, {p.shape[-1:]}, not {third.shape}"
+        )
+    cdef Call call = Call(loss, want, p.shape, p.size, **common)
     second = third if third_differentiable else p if want & 4 else None
     call.allocate(
         p, second,
-        (("pred", pred, p, True), ("target", target, t, True), ("the third operand", third, third, False))
+        (("pred", pred, p, True), ("target", target, t, True), (third_name, third, third, False))
     )
     call.divide_by(call.sum_of_weights())
     by_third, hess = (None, call.second) if want & 4 else (call.second, None)
     kernel = kernels.elementwise
     for check_only in [True, False] if call.in_place and domain is not None else [False]:
         total = kernel.run(
-            kernel.LOSSES[loss], p, t, third, third_inner, call.weight, call.weight_inner, parameters,
+            kernel.LOSSES[loss], p, t, third, call.weight, call.weight_inner, parameters,
             kernel.DOMAINS[domain], check_only, call.scale, call.sums, call.values, call.grad, by_third, hess,
             call.threads
         )
@@ -245,17 +249,17 @@ def class_axis(
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
         raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
-    t = real(target, "target", p.dtype)
+    given = t = real(target, "target", FLOAT64)
     cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
     if not is_labels:
-        t = _checks.probabilities(t, p, batch)
+        t = _checks.probabilities(t, target, p, batch)
     ignore_index = _checks.integer(ignore_index, "ignore_index")
     if ignore_index >= 0 and not is_labels:
         raise ValueError("ignore_index goes with class indices, and target holds probabilities")
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
     smoothing = number(label_smoothing, "label_smoothing", 0, 1)
 
-    cdef Call call = Call(want, batch, p.size, **common)
+    cdef Call call = Call(loss, want, batch, p.size, **common)
     call.allocate(
         p, p if want & 4 else None,
         (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
@@ -269,7 +273,7 @@ def class_axis(
             parameters, measure, call.scale, call.sums, call.values, call.grad, call.second, call.threads
         )
         if total is None:
-            _checks.raise_class_target(t, is_labels, axis, shape[1], ignore_index, call.weight)
-        if measure:
+            _checks.raise_class_target(given, is_labels, axis, shape[1], ignore_index, call.weight)
+        if measure and (is_labels or w is not None):
             call.divide_by(total)
     return call.result(total)

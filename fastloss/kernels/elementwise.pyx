@@ -11,7 +11,7 @@ from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, chunk_size, expand, grain, load, operand, ordered_sum
 )
 from fastloss.kernels.vecmath cimport fabs
-from libc.math cimport NAN
+from libc.math cimport INFINITY, NAN
 
 cnp.import_array()
 
@@ -283,7 +283,7 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
 
 
 def run(
-    int loss, cnp.ndarray pred, cnp.ndarray target, cnp.ndarray third, Py_ssize_t third_inner, cnp.ndarray weight,
+    int loss, cnp.ndarray pred, cnp.ndarray target, cnp.ndarray third, cnp.ndarray weight,
     Py_ssize_t weight_inner, tuple parameters, int domain, bint check_only, double scale, bint sum_values,
     cnp.ndarray value, cnp.ndarray grad, cnp.ndarray grad_2, cnp.ndarray hess, int threads
 ):
@@ -302,7 +302,7 @@ def run(
     call.check_only = check_only
     call.pred = operand(pred, 1)
     call.target = operand(target, 1)
-    call.third = operand(third, third_inner)
+    call.third = operand(third, 1)
     call.weight = operand(weight, weight_inner)
     for k in range(MAX_PARAMETERS):
         call.parameters[k] = parameters[k] if k < len(parameters) else 0
@@ -331,14 +331,14 @@ cdef double sum_chunk(const void* data, int typenum, Py_ssize_t start, Py_ssize_
         n = min(TILE, stop - i)
         load(data, typenum, i, tile, n)
         for k in range(n):
-            tile[k] = tile[k] if tile[k] >= 0 else NAN
+            tile[k] = tile[k] if tile[k] >= 0 and tile[k] < INFINITY else NAN
         total += ordered_sum(tile, n)
         i += n
     return total
 
 
 def sum_weights(cnp.ndarray weight, int threads):
-    """The sum of a C-contiguous array of weights; NaN if one of them is negative or NaN."""
+    """The sum of a C-contiguous array of weights; NaN if one of them is negative or not finite."""
     cdef double[MAX_CHUNKS] partial
     cdef Py_ssize_t n = cnp.PyArray_SIZE(weight), size = chunk_size(n, TILE), chunks = (n + size - 1) // size, k
     cdef const void* data = cnp.PyArray_DATA(weight)

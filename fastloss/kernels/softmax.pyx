@@ -19,6 +19,9 @@ from fastloss.kernels.vecmath cimport exp_difference, exp_nonpositive, log1p, ma
 
 cnp.import_array()
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
+
 cdef enum:
     MAX_LOSSES = 16
     MAX_PARAMETERS = 4
@@ -27,7 +30,7 @@ cdef enum:
     VECTOR = 16             # elements; LANES is a multiple of it
     STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
-    SHORT_ROW = 64          # classes: up to here, lanes across samples beat a pass along the row
+    SHORT_ROW = 96          # classes: up to here, lanes across samples beat a pass along the row
     SHORT_INNER = 16        # samples side by side in memory: from here, lanes need no transposed copy
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -464,6 +467,10 @@ cdef void gather_lanes(
     for c in range(call.classes):
         logits = z + c * stride
         exps = e + c * e_stride
+        if call.layout == DIRECT and call.inner >= 2 * call.tile:
+            for i in range(0, n, 16):  # the next tile: too short a stretch for the hardware to foresee it
+                prefetch(logits + call.tile + i)
+                prefetch(exps + call.tile + i)
         if t != NULL or call.smoothing != 0:
             spread_target_lanes(call, n, t, stride, c, q)
             for i in range(n):

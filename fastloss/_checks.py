@@ -26,7 +26,8 @@ def array(x: ArrayLike, name: str) -> NDArray[Any]:
 
 def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """x itself where a kernel can use it as it lies, else a C-contiguous, aligned copy in native byte order."""
-    return np.require(x, dtype, ["C", "A"]).reshape(x.shape)  # np.require makes 0-d arrays 1-d
+    with np.errstate(all="ignore"):  # inf for a number beyond float32 is found where it matters
+        return np.require(x, dtype, ["C", "A"]).reshape(x.shape)  # np.require makes 0-d arrays 1-d
 
 
 def floating(x: ArrayLike, name: str) -> NDArray[Any]:
@@ -66,15 +67,22 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
     return value
 
 
+def index(x: Any, name: str) -> int:
+    """An integer, but not a bool."""
+    try:
+        if not isinstance(x, bool):
+            return operator.index(x)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be an integer, not {type(x).__name__}")
+
+
 def integer(x: Any, name: str) -> int:
     """An integer that fits 64 bits."""
-    try:
-        index = operator.index(x)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(x).__name__}") from None
-    if not -(2**63) <= index < 2**63:
-        raise ValueError(f"{name} must fit 64 bits, not {index}")
-    return index
+    value = index(x, name)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must fit 64 bits, not {value}")
+    return value
 
 
 def leading_weights(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -90,19 +98,18 @@ def leading_weights(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def axis(x: Any, ndim: int) -> int:
     """The class axis, counted from the front."""
-    index = integer(x, "axis")
+    k = index(x, "axis")
     if ndim == 0:
         raise ValueError("pred must have a class axis, and is 0-dimensional")
-    if not -ndim <= index < ndim:
-        raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {index}")
-    return index % ndim
+    if not -ndim <= k < ndim:
+        raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {k}")
+    return k % ndim
 
 
 def probabilities(target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
     """The target of a loss with a class axis, where it does not hold class indices."""
     if target.shape == pred.shape:
-        with np.errstate(over="ignore"):  # the kernel finds what is not in [0, 1]
-            return contiguous(target, pred.dtype)
+        return contiguous(target, pred.dtype)
     if target.shape == batch:
         dtype = np.asarray(given).dtype
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
@@ -122,8 +129,7 @@ def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[A
     given = real(x, "class_weight", FLOAT64)
     if given.shape != (classes,):
         raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
-    with np.errstate(over="ignore"):
-        weight = contiguous(given, dtype)
+    weight = contiguous(given, dtype)
     finite_weights(weight, "class_weight", given)
     return weight
 
@@ -138,8 +144,8 @@ def positive_weight(x: ArrayLike) -> NDArray[Any]:
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
     """Raise ValueError for the first element of x that is marked bad."""
     position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
-    index = f"[{', '.join(map(str, position))}]" if position else ""
-    raise ValueError(f"{name}{index} = {x[position].item()!r} is not {expected}")
+    at = f"[{', '.join(map(str, position))}]" if position else ""
+    raise ValueError(f"{name}{at} = {x[position].item()!r} is not {expected}")
 
 
 def raise_outside(target: NDArray[Any], domain: str | None, weight: NDArray[Any] | None) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import operator
 import os
 import platform
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import fastloss.kernels.machine as machine
+from fastloss import _checks
 
 X86_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 MAX_THREADS = 1024
@@ -56,10 +56,7 @@ except ValueError as error:
 
 
 def _thread_count(n: object, name: str) -> int:
-    try:
-        count = operator.index(n)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(n).__name__}") from None
+    count = _checks.index(n, name)
     if not 1 <= count <= MAX_THREADS:
         raise ValueError(f"{name} must be in [1, {MAX_THREADS}], not {count}")
     return count

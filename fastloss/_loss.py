@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastloss.kernels.call import GRAD, HESS, VALUE
+from fastloss.kernels.call import COMMON, GRAD, HESS, VALUE
 
 if TYPE_CHECKING:
     Out = NDArray[Any] | tuple[NDArray[Any], ...] | None
@@ -23,9 +23,19 @@ if TYPE_CHECKING:
         out: Out
 
 
-COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
-
 P = ParamSpec("P")
+
+METHODS = """\
+A loss is called for its value; ``.grad``, ``.value_and_grad`` and ``.grad_and_hess`` take the same arguments for the
+gradient, for both in one pass, and for the gradient and the diagonal of the Hessian. `sample_weight`, `reduction`,
+`normalizer` and `out` mean the same for every loss: see `fastloss.Loss`."""
+
+
+class Method(functools.partial):  # type: ignore[type-arg]
+    """A method of a loss: faster to call than a bound method that has to pass its arguments on."""
+
+    def __reduce__(self) -> Any:
+        return getattr, (vars(self)["__self__"], vars(self)["__name__"])
 
 
 class Loss(Generic[P]):
@@ -66,39 +76,38 @@ class Loss(Generic[P]):
     """
 
     __name__: str
+    #: The gradient by the differentiable input; a tuple of gradients if there are several.
+    grad: Callable[P, Any]
+    #: The value and the gradient, in one pass.
+    value_and_grad: Callable[P, tuple[Any, Any]]
+    #: The gradient and the diagonal of the Hessian, in one pass; `out` is a tuple of both.
+    grad_and_hess: Callable[P, tuple[Any, Any]]
 
     def __init__(self, function: Callable[Concatenate[int, P], Any]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
+        # The first parameter says what is wanted; the last is **common, and stands for the arguments of every loss.
         signature = inspect.signature(function)
-        _, *own = signature.parameters.values()  # the first says what is wanted: the methods fill it in
+        own = list(signature.parameters.values())[1:-1]
         common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in COMMON.items()]
-        self.__signature__ = signature.replace(parameters=[*own[:-1], *common])  # in place of **common
-        # For help(), which shows of an object no more than its docstring. NumPy's ufuncs do the same.
-        plain = [p.replace(annotation=p.empty) for p in self.__signature__.parameters.values()]
-        self._usage = f"{self.__name__}{inspect.Signature(plain)}"
-        self.__doc__ = f"{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}"
+        self.__signature__ = signature.replace(parameters=[*own, *common])
+        # As in NumPy's ufuncs, the usage is part of the docstring: help() shows no more than that of an object.
+        self._usage = str(inspect.Signature([p.replace(annotation=p.empty) for p in [*own, *common]]))
+        self.__doc__ = f"{self.__name__}{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}\n\n{METHODS}"
+        for name, want in {"grad": GRAD, "value_and_grad": VALUE | GRAD, "grad_and_hess": GRAD | HESS}.items():
+            method = Method(function, want)
+            usage = f"{self.__name__}.{name}{self._usage}"
+            vars(method).update(
+                __self__=self, __name__=name, __signature__=self.__signature__, __doc__=f"{usage}\n\n{METHODS}"
+            )
+            setattr(self, name, method)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a float, or an array under ``reduction="none"``."""
         return self._function(VALUE, *args, **kwargs)
 
-    def grad(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """The gradient by the differentiable input; a tuple of gradients if there are several."""
-        return self._function(GRAD, *args, **kwargs)
-
-    def value_and_grad(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        """The value and the gradient, in one pass."""
-        result: tuple[Any, Any] = self._function(VALUE | GRAD, *args, **kwargs)
-        return result
-
-    def grad_and_hess(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        """The gradient and the diagonal of the Hessian, in one pass. `out` is a tuple of both."""
-        result: tuple[Any, Any] = self._function(GRAD | HESS, *args, **kwargs)
-        return result
-
     def __repr__(self) -> str:
-        return f"<loss {self._usage}>"
+        return f"<loss {self.__name__}{self._usage}>"
 
     def __reduce__(self) -> str:
         return self.__name__

@@ -24,6 +24,7 @@ __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "hinge"]
 @Loss
 def binary_cross_entropy_with_logits(
     want: int,
+    /,
     pred: ArrayLike,
     target: ArrayLike,
     *,
@@ -80,25 +81,24 @@ def binary_cross_entropy_with_logits(
     array([-5.00000000e-01, -4.24835426e-18,  0.00000000e+00])
     """
     smoothing = number(label_smoothing, "label_smoothing", 0, 1)
-    base, slope = 1.0, 0.0
+    balance = (1.0, 1.0)
     if alpha is not None:
         alpha = number(alpha, "alpha", 0, 1)
-        base, slope = 1 - alpha, 2 * alpha - 1
+        balance = (alpha, 1 - alpha)
     return elementwise(
         want,
         "binary_cross_entropy_with_logits",
         pred,
         target,
-        (smoothing / 2, 1 - smoothing, base, slope),
+        (smoothing / 2, 1 - smoothing, *balance),
+        common,
         domain="unit interval",
-        third=None if pos_weight is None else _checks.positive_weight(pos_weight),
-        third_name="pos_weight",
-        **common,
+        third=None if pos_weight is None else ("pos_weight", pos_weight, _checks.positive_weight(pos_weight)),
     )
 
 
 @Loss
-def hinge(want: int, pred: ArrayLike, target: ArrayLike, *, margin: float = 1.0, **common: Unpack[Common]) -> Any:
+def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1.0, **common: Unpack[Common]) -> Any:
     r"""Hinge loss, max(0, margin - t z): a linear classifier trained with it is a support vector machine.
 
     The gradient is -t where t z < margin, else 0; the second derivative is 0.
@@ -131,12 +131,13 @@ def hinge(want: int, pred: ArrayLike, target: ArrayLike, *, margin: float = 1.0,
     >>> fl.hinge.value_and_grad(np.array([0.5, 2.0, -3.0]), np.array([1, 1, 1]), reduction="sum")
     (4.5, array([-1.,  0., -1.]))
     """
-    return elementwise(want, "hinge", pred, target, (number(margin, "margin"),), domain="sign", **common)
+    return elementwise(want, "hinge", pred, target, (number(margin, "margin"),), common, domain="sign")
 
 
 @Loss
 def cross_entropy(
     want: int,
+    /,
     pred: ArrayLike,
     target: ArrayLike,
     *,
@@ -154,16 +155,16 @@ def cross_entropy(
 
         sum_c q_c (-log p_c) + z_loss (sum_c w_c t_c) (log sum_c exp z_c)^2
 
-    so class indices and one-hot probabilities give the same number. Under "mean" the denominator is the sum over the
-    samples that are not ignored of sample_weight * sum_c w_c t_c, for both kinds of target. Without smoothing and
-    z_loss the gradient is w_y (p - t); it and the loss keep their relative accuracy where p_y is close to 1. The
-    diagonal of the Hessian is w_y p (1 - p).
+    so class indices and one-hot probabilities give the same number. Under "mean" the denominator is the sum of the
+    sample weights of the samples that are not ignored, each times sum_c w_c t_c; without `class_weight` this factor is
+    1, as it is in the term of z_loss. Without smoothing and z_loss the gradient is w_y (p - t); it and the loss keep
+    their relative accuracy where p_y is close to 1. The diagonal of the Hessian is w_y p (1 - p).
 
     Parameters
     ----------
     pred : array_like
         Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ... A logit
-        of -inf rules its class out, as long as one logit of the sample is finite.
+        of -inf rules its class out, as long as one logit of the sample is finite; +inf and NaN give NaN.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
         `pred`, in [0, 1]. They need not sum to 1.
@@ -209,9 +210,9 @@ def cross_entropy(
         pred,
         target,
         (number(z_loss, "z_loss", 0),),
+        common,
         axis=axis,
         class_weight=class_weight,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
-        **common,
     )

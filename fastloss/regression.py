@@ -22,7 +22,7 @@ __all__ = ["huber", "mae", "mse"]
 
 
 @Loss
-def mse(want: int, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+def mse(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
     r"""Squared error, r^2: the default for regression. Its minimiser is the mean; outliers weigh heavily.
 
     The gradient is 2 r, the second derivative 2. scikit-learn's `HalfSquaredError` is half of it.
@@ -53,11 +53,11 @@ def mse(want: int, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common])
     >>> fl.mse.value_and_grad(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     (2.0, array([ 0., -2.]))
     """
-    return elementwise(want, "mse", pred, target, **common)
+    return elementwise(want, "mse", pred, target, (), common)
 
 
 @Loss
-def mae(want: int, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+def mae(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
     r"""Absolute error, abs(r): regression that outliers cannot pull. Its minimiser is the median.
 
     The gradient is the sign of r, and 0 at r = 0; the second derivative is 0.
@@ -88,11 +88,11 @@ def mae(want: int, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common])
     >>> fl.mae.value_and_grad(np.array([1.0, 2.0, 5.0]), np.array([1.0, 4.0, 4.0]), reduction="sum")
     (3.0, array([ 0., -1.,  1.]))
     """
-    return elementwise(want, "mae", pred, target, **common)
+    return elementwise(want, "mae", pred, target, (), common)
 
 
 @Loss
-def huber(want: int, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, **common: Unpack[Common]) -> Any:
+def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, **common: Unpack[Common]) -> Any:
     r"""Huber loss: squared error near the target, absolute error far from it.
 
     r^2 / 2 where abs(r) <= delta, else delta (abs(r) - delta / 2). The gradient is r, limited to [-delta, delta]; the
@@ -129,4 +129,4 @@ def huber(want: int, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.0, 
     >>> fl.huber.grad_and_hess(pred, target, reduction="sum")
     (array([0.5, 1. ]), array([1., 0.]))
     """
-    return elementwise(want, "huber", pred, target, (number(delta, "delta", 0, above=True),), **common)
+    return elementwise(want, "huber", pred, target, (number(delta, "delta", 0, above=True),), common)

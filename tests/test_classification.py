@@ -1,5 +1,7 @@
 """Details of single classification losses."""
 
+import threading
+
 import numpy as np
 import pytest
 import reference
@@ -432,3 +434,32 @@ def test_any_shape_axis_and_options(problem: Problem, reduction, weighted, in_pl
     else:
         assert_close(value, expected.value, 24 * (np.finfo(problem.pred.dtype).eps / np.finfo(float).eps))
     assert_close(grad, expected.grad, 24, expected.scale)
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 1e-3, 0.01, 0.99, 1 - 1e-6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_and_large_alpha_keep_their_accuracy(alpha, dtype):
+    logits = np.array([1.5, -0.5], dtype)
+    loss = fl.binary_cross_entropy_with_logits(logits, [1, 0], alpha=alpha, reduction="none")
+    expected = np.logaddexp(0, np.float64([-1.5, -0.5])) * [alpha, 1 - alpha]
+    assert np.abs(loss / expected - 1).max() <= 4 * np.finfo(dtype).eps
+
+
+def test_empty_lists_are_class_indices():
+    assert fl.cross_entropy(np.zeros((0, 3)), []) == 0.0
+
+
+def test_small_thread_stacks():
+    """A thread of 256 KiB is enough: what a kernel keeps on the stack is part of the contract on memory."""
+    before = threading.stack_size(256 * 1024)
+    try:
+        results = []
+        for shape in [(1000, 10), (20, 1000), (2, 21, 300)]:
+            z = np.zeros(shape)
+            y = np.zeros((shape[0], *shape[2:]), int)
+            t = threading.Thread(target=lambda z=z, y=y: results.append(fl.cross_entropy.grad_and_hess(z, y, axis=1)))
+            t.start()
+            t.join()
+        assert len(results) == 3
+    finally:
+        threading.stack_size(before)

@@ -535,3 +535,41 @@ def test_every_loss_is_in_the_list():
     losses = {name for name in fl.__all__ if isinstance(getattr(fl, name), fl.Loss)}
     assert losses == {case.name for case in CASES}
     assert {case.name for case in CLASSES} == {"cross_entropy"}
+
+
+@pytest.mark.parametrize("weight", [1e-300, 1e-60, 1e60, 1e300])
+@each_dtype
+def test_weights_of_any_size(dtype, weight):
+    """They are applied in double precision, whatever the dtype of the loss."""
+    pred, target = np.array([1, 3], dtype), np.zeros(2, dtype)
+    value, grad = fl.mse.value_and_grad(pred, target, sample_weight=np.full(2, weight))
+    assert value == pytest.approx(5, rel=1e-15)
+    assert grad.tolist() == pytest.approx([1, 3], rel=1e-15)
+    value, grad = fl.cross_entropy.value_and_grad(
+        np.zeros((2, 2), dtype), np.array([0, 1]), sample_weight=np.full(2, weight)
+    )
+    assert value == pytest.approx(np.log(2), rel=1e-7)
+    assert grad.ravel().tolist() == pytest.approx([-0.25, 0.25, 0.25, -0.25], rel=1e-15)
+
+
+def test_weights_that_cannot_be_divided_by():
+    with pytest.raises(ValueError, match=r"^the weights add up to inf, which float64 cannot divide by$"):
+        fl.mse(np.ones(2), np.zeros(2), sample_weight=[1e308, 1e308])
+    with pytest.raises(ValueError, match=r"^the weights add up to 2e-320, which float64 cannot divide by$"):
+        fl.mse(np.ones(2), np.zeros(2), sample_weight=[1e-320, 1e-320])
+
+
+def test_tiny_normalizer_keeps_zero_slopes():
+    grad = fl.mse.grad(np.array([1e-20, 0], np.float32), np.zeros(2, np.float32), normalizer=1e-45)
+    assert grad.tolist() == [pytest.approx(6.8e18, rel=0.01), 0]
+
+
+def test_out_over_what_had_to_be_copied_is_not_touched_by_an_error():
+    bce = fl.binary_cross_entropy_with_logits
+    for given in (lambda b: memoryview(b)[::-1], lambda b: [b[:2], b[2:]], lambda b: b[::-1]):
+        b = np.array([1.0, 2, 3, 4])
+        target = np.array([0.5, 0.5, 0.5, 9]).reshape(np.shape(given(b)))
+        before = b.copy()
+        with pytest.raises(ValueError, match=r" = 9.0 is not in \[0, 1\]$"):
+            bce.grad(given(b), target, out=b.reshape(target.shape))
+        assert b.tolist() == before.tolist()

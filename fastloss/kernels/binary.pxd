@@ -12,8 +12,8 @@ cdef inline floating exp_minus_abs(floating z, floating t, floating u, const flo
 cdef inline void binary_cross_entropy_with_logits(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """u: pos_weight. e: exp(-abs(z)). c: smoothed t = c0 + c1 t; alpha_t = c2 + c3 t."""
-    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] + c[3] * y
+    """u: pos_weight. e: exp(-abs(z)). c: smoothed t = c0 + c1 t; alpha_t = c2 t + c3 (1 - t)."""
+    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] * y + c[3] * not_y
     cdef floating positive = alpha * u * y, negative = alpha * not_y  # the weights of the two labels
     # On which side z is: the loss is wrong softplus(abs(z)) + right softplus(-abs(z)).
     cdef floating wrong = negative if z > 0 else positive, right = positive if z > 0 else negative

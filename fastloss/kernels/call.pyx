@@ -18,6 +18,9 @@ cnp.import_array()
 # What a method of a loss wants: any sum of these.
 VALUE, GRAD, HESS = 1, 2, 4
 
+# The arguments that every loss takes.
+COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
+
 # An input of fewer elements runs on the calling thread, which keeps the GIL: more would cost more than they save.
 SERIAL = 32768
 
@@ -99,11 +102,15 @@ cdef class Call:
     cdef double divisor
 
     def __init__(
-        self, str loss, int want, tuple shape, Py_ssize_t elements, *,
-        sample_weight=None, reduction="mean", normalizer=None, out=None, **unexpected
+        self, str loss, int want, tuple shape, Py_ssize_t elements, dict common
     ):
-        if unexpected:
-            raise TypeError(f"{loss}() got an unexpected keyword argument {next(iter(unexpected))!r}")
+        for name in common:
+            if name not in COMMON:
+                raise TypeError(f"{loss}() got an unexpected keyword argument {name!r}")
+        sample_weight = common.get("sample_weight")
+        reduction = common.get("reduction", "mean")
+        normalizer = common.get("normalizer")
+        out = common.get("out")
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
         self.mean = reduction == "mean"
@@ -179,17 +186,19 @@ cdef class Call:
                 if how == PARTLY or how == SAME and not may_be_out:
                     raise ValueError(f"{name} overlaps {input_name}")
                 # Over the original of a copy the kernel may write, but an error must leave it as it was.
-                copied = used is not given and isinstance(given, np.ndarray)
-                if how == SAME or copied and np.may_share_memory(array, given):
+                apart = used is given or isinstance(given, np.ndarray) and not np.may_share_memory(array, given)
+                if how == SAME or not apart:
                     self.in_place = True
         return array
 
-    cdef void divide_by(self, double weights):
+    cdef divide_by(self, double weights):
         """Settle the divisor of the results, from the sum of all weights."""
         self.divisor = 1
         if self.mean:
             self.divisor = weights if self.normalizer is None else self.normalizer
         self.scale = 1 / self.divisor if self.divisor != 0 else 0  # 0: nothing is left to average
+        if not (isfinite(self.divisor) and isfinite(self.scale)):
+            raise ValueError(f"the weights add up to {self.divisor}, which float64 cannot divide by")
 
     cdef result(self, double total):
         """What the caller gets, from the weighted sum of the losses."""
@@ -203,35 +212,41 @@ cdef class Call:
 
 
 def elementwise(
-    int want, str loss, pred, target, tuple parameters=(), *,
-    str domain=None, third=None, str third_name=None, bint third_differentiable=False, **common
+    int want, str loss, pred, target, tuple parameters, dict common, *,
+    str domain=None, tuple third=None, bint third_differentiable=False
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape.
 
-    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand,
-    C-contiguous: a number or one for each index of the last axis; where the loss has a gradient by it, it has the shape
-    and dtype of `pred`. `common` are the arguments of every loss: see Loss.
+    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand:
+    its name, what the caller gave, and the array of it. It is a number or one for each index of the last axis; where
+    the loss has a gradient by it, it has the shape of `pred`. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, "pred")
     t = real(target, "target", p.dtype)
     if not cnp.PyArray_SAMESHAPE(t, p):
         raise ValueError(f"target must have the shape of pred, {p.shape}, not {t.shape}")
-    if third is not None and not third_differentiable and third.ndim and third.shape != p.shape[-1:]:
-        raise ValueError(
-            f"{third_name} must be a number or have the shape of the last axis, {p.shape[-1:]}, not {third.shape}"
-        )
-    cdef Call call = Call(loss, want, p.shape, p.size, **common)
-    second = third if third_differentiable else p if want & 4 else None
+    u = None
+    if third is not None:
+        name, given, u = third
+        last = p.shape[max(p.ndim - 1, 0):]
+        if third_differentiable:
+            if u.shape != p.shape:
+                raise ValueError(f"{name} must have the shape of pred, {p.shape}, not {u.shape}")
+            u = _checks.contiguous(u, p.dtype)
+        elif u.ndim and u.shape != last:
+            raise ValueError(f"{name} must be a number or have the shape of the last axis, {last}, not {u.shape}")
+    cdef Call call = Call(loss, want, p.shape, p.size, common)
+    inputs = (("pred", pred, p, True), ("target", target, t, True))
     call.allocate(
-        p, second,
-        (("pred", pred, p, True), ("target", target, t, True), (third_name, third, third, False))
+        p, u if third_differentiable else p if want & 4 else None,
+        inputs if third is None else (*inputs, (name, given, u, True))
     )
     call.divide_by(call.sum_of_weights())
     by_third, hess = (None, call.second) if want & 4 else (call.second, None)
     kernel = kernels.elementwise
     for check_only in [True, False] if call.in_place and domain is not None else [False]:
         total = kernel.run(
-            kernel.LOSSES[loss], p, t, third, call.weight, call.weight_inner, parameters,
+            kernel.LOSSES[loss], p, t, u, call.weight, call.weight_inner, parameters,
             kernel.DOMAINS[domain], check_only, call.scale, call.sums, call.values, call.grad, by_third, hess,
             call.threads
         )
@@ -241,8 +256,8 @@ def elementwise(
 
 
 def class_axis(
-    int want, str loss, pred, target, tuple parameters=(), *,
-    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0, **common
+    int want, str loss, pred, target, tuple parameters, dict common, *,
+    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0
 ):
     """Run a softmax loss of logits `pred`, and class indices or probabilities `target`."""
     p = floating(pred, "pred")
@@ -251,6 +266,9 @@ def class_axis(
         raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
     given = t = real(target, "target", FLOAT64)
     cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
+    if t.shape == batch and t.size == 0:  # an empty list is float64
+        given = t = np.zeros(batch, np.int64)
+        is_labels = True
     if not is_labels:
         t = _checks.probabilities(t, target, p, batch)
     ignore_index = _checks.integer(ignore_index, "ignore_index")
@@ -259,7 +277,7 @@ def class_axis(
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
     smoothing = number(label_smoothing, "label_smoothing", 0, 1)
 
-    cdef Call call = Call(loss, want, batch, p.size, **common)
+    cdef Call call = Call(loss, want, batch, p.size, common)
     call.allocate(
         p, p if want & 4 else None,
         (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))

@@ -8,10 +8,11 @@ from fastloss.kernels.binary cimport binary_cross_entropy_with_logits, exp_minus
 from fastloss.kernels.outputs cimport CURVATURE, OUTPUTS, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.regression cimport huber, mae, mse
 from fastloss.kernels.tiles cimport (
-    MAX_CHUNKS, TILE, Operand, address, aligned, chunk_size, expand, grain, load, operand, ordered_sum
+    MAX_CHUNKS, TILE, Operand, address, aligned, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
 from fastloss.kernels.vecmath cimport fabs
-from libc.math cimport INFINITY, NAN
+from libc.float cimport FLT_MAX
+from libc.math cimport INFINITY, NAN, fmin
 
 cnp.import_array()
 
@@ -45,6 +46,8 @@ cdef double_loops[MAX_LOSSES] DOUBLE
 
 cdef add(str name, single_loops single, double_loops double_):
     cdef int place = len(LOSSES)
+    if place == MAX_LOSSES:
+        raise IndexError("the table of losses is full: raise MAX_LOSSES")
     SINGLE[place] = single
     DOUBLE[place] = double_
     LOSSES[name] = place
@@ -186,9 +189,9 @@ cdef bint outside(int domain, const floating* t, const double* weight, Py_ssize_
 
 
 cdef inline void weigh(floating* x, const double* weight, double scale, Py_ssize_t n) noexcept nogil:
-    """x *= scale * weight, where a weight of 0 gives 0 whatever x is."""
+    """x *= scale * weight, where a weight of 0 gives 0 whatever x is. NULL is passed over."""
     cdef Py_ssize_t i
-    for i in range(n):
+    for i in range(n if x != NULL else 0):
         x[i] = 0 if weight[i] == 0 else <floating> (x[i] * (scale * weight[i]))
 
 
@@ -247,17 +250,14 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
             SINGLE[call.loss](&x, parameters)
         else:
             DOUBLE[call.loss](&x, parameters)
-        if weight != NULL:
-            if x.value != NULL:
-                weigh(<floating*> x.value, weight, 1, x.n)
-            if x.grad != NULL:
-                weigh(<floating*> x.grad, weight, call.scale, x.n)
-            if x.grad_2 != NULL:
-                weigh(<floating*> x.grad_2, weight, call.scale, x.n)
-            if x.hess != NULL:
-                weigh(<floating*> x.hess, weight, call.scale, x.n)
         if call.sum_values:
-            total += ordered_sum(value, x.n)
+            total += ordered_sum(value, x.n) if weight == NULL else weighted_sum(value, weight, x.n)
+        if weight != NULL:
+            if call.value != NULL:
+                weigh(value, weight, 1, x.n)
+            weigh(<floating*> x.grad, weight, call.scale, x.n)
+            weigh(<floating*> x.grad_2, weight, call.scale, x.n)
+            weigh(<floating*> x.hess, weight, call.scale, x.n)
         i += x.n
     return total
 
@@ -304,9 +304,13 @@ def run(
     call.target = operand(target, 1)
     call.third = operand(third, 1)
     call.weight = operand(weight, weight_inner)
+    if len(parameters) > MAX_PARAMETERS:
+        raise IndexError("too many parameters: raise MAX_PARAMETERS")
     for k in range(MAX_PARAMETERS):
         call.parameters[k] = parameters[k] if k < len(parameters) else 0
-    call.scale = scale
+        if single:
+            call.parameters[k] = fmin(call.parameters[k], FLT_MAX)
+    call.scale = fmin(scale, FLT_MAX) if single and weight is None else scale  # a slope of 0 times inf would be NaN
     call.sum_values = sum_values
     call.value = address(value)
     call.grad = address(grad)

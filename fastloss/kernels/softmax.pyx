@@ -13,7 +13,8 @@ from libc.math cimport INFINITY
 
 from fastloss.kernels.classes cimport BY_CE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, LOSS, cross_entropy
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, grain, load_labels, operand, ordered_sum
+    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, grain, load_labels, operand, ordered_sum,
+    weighted_sum
 )
 from fastloss.kernels.vecmath cimport exp_difference, exp_nonpositive, log1p, max_lanes, sum_lanes
 
@@ -23,10 +24,10 @@ cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
-    MAX_LOSSES = 16
+    MAX_LOSSES = 64
     MAX_PARAMETERS = 4
     MAX_SAMPLES = 256       # samples in a tile
-    CELLS = 8192            # elements in a transposed tile, of float; half of it for double
+    CELL_BYTES = 32768      # of a transposed tile
     VECTOR = 16             # elements; LANES is a multiple of it
     STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
@@ -47,6 +48,8 @@ cdef double_settle[MAX_LOSSES] DOUBLE
 
 cdef add(str name, single_settle single, double_settle double_):
     cdef int place = len(LOSSES)
+    if place == MAX_LOSSES:
+        raise IndexError("the table of losses is full: raise MAX_LOSSES")
     SINGLE[place] = single
     DOUBLE[place] = double_
     LOSSES[name] = place
@@ -100,7 +103,7 @@ cdef enum:
     HOT_GAP         # PEAK - z_y
     HOT_EXP         # exp(z_y - PEAK)
     LOG_SUM         # log sum exp(z_c - PEAK)
-    RESULT          # the weighted loss
+    RESULT          # the loss, not yet weighted
     OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c
     OF_TARGET
     OF_HOT          # gradient in the class of the label
@@ -155,7 +158,7 @@ cdef inline void settle(
     for i in range(s.lanes):
         ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum[i]
         loss(ce, peak[i] + log_sum[i], mass[i], c, out)
-        result[i] = 0 if s.weight[i] == 0 else <floating> (s.weight[i] * out[LOSS])
+        result[i] = out[LOSS]
         scale = <floating> (s.weight[i] * call.scale)
         by_ce = scale * out[BY_CE]
         by_lse = scale * out[BY_LSE]
@@ -563,7 +566,7 @@ cdef void transpose_in(const Call* call, Stats* s, const floating* x, Py_ssize_t
     """A tile of samples to tile[class][sample]; lanes without a sample repeat the last one."""
     cdef const floating* row[STRIP]
     cdef Py_ssize_t i, c, k
-    for i in range(0, s.lanes, 8):
+    for i in range(0, s.lanes, 8):  # STRIP
         for k in range(STRIP):
             row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
         for c in range(call.classes):
@@ -574,7 +577,7 @@ cdef void transpose_in(const Call* call, Stats* s, const floating* x, Py_ssize_t
 cdef void transpose_out(const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x) noexcept nogil:
     cdef floating* row[STRIP]
     cdef Py_ssize_t i, c, k
-    for i in range(0, s.n, 8):
+    for i in range(0, s.n, 8):  # STRIP
         for k in range(STRIP):
             row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
         if i + STRIP <= s.n:
@@ -589,19 +592,19 @@ cdef void transpose_out(const Call* call, Stats* s, const floating* tile, Py_ssi
 
 cdef bint run_transposed(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
     """A tile of samples through a transposed copy; whether a target is not valid."""
-    cdef floating[3 * CELLS + 16] memory
-    cdef floating* z = aligned(memory)
+    cdef char[3 * CELL_BYTES + 64] memory
+    cdef floating* z = aligned(<floating*> memory)
     cdef floating* t = NULL
     cdef floating* hess = NULL
     cdef bint bad = False
     if call.target != NULL:
-        t = z + CELLS
+        t = z + call.classes * call.tile
         transpose_in(call, s, <const floating*> call.target, start, t)
         bad = check_lanes(call, s, t, call.tile)
     if call.measure:
         return bad
     if call.hess != NULL:
-        hess = z + 2 * CELLS
+        hess = z + 2 * call.classes * call.tile
     transpose_in(call, s, <const floating*> call.pred, start, z)
     gather_lanes(call, s, z, t, call.tile, z, call.tile)
     settle_tile(call, s, _)
@@ -666,8 +669,10 @@ cdef double run_tile(const Call* call, floating* _, Py_ssize_t tile, char* bad) 
         return total
     if call.value != NULL:
         for i in range(s.n):
-            (<floating*> call.value)[start + i] = field(&s, RESULT, _)[i]
-    return ordered_sum(field(&s, RESULT, _), s.n) if call.sum_values else 0
+            (<floating*> call.value)[start + i] = (
+                0 if s.weight[i] == 0 else <floating> (s.weight[i] * field(&s, RESULT, _)[i])
+            )
+    return weighted_sum(field(&s, RESULT, _), s.weight, s.n) if call.sum_values else 0
 
 
 cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, char* bad) noexcept nogil:
@@ -699,7 +704,7 @@ cdef double run_all(const Call* call, floating* _, int threads, char* bad) noexc
 
 cdef void choose_layout(Call* call, Py_ssize_t itemsize) noexcept:
     """Layout and tile: they depend on shape and dtype alone, as all partitions do."""
-    cdef Py_ssize_t samples = call.outer * call.inner, cells = CELLS * 4 // itemsize
+    cdef Py_ssize_t samples = call.outer * call.inner, cells = CELL_BYTES // itemsize
     cdef Py_ssize_t fit = cells // call.classes // VECTOR * VECTOR
     if call.inner == 1 and call.classes > SHORT_ROW:
         call.layout = ROWS
@@ -741,6 +746,8 @@ def run(
     call.weight = operand(weight, weight_inner)
     call.class_weight = address(class_weight)
     call.smoothing = smoothing
+    if len(parameters) > MAX_PARAMETERS:
+        raise IndexError("too many parameters: raise MAX_PARAMETERS")
     for k in range(MAX_PARAMETERS):
         call.parameters[k] = parameters[k] if k < len(parameters) else 0
     call.scale = scale

@@ -32,7 +32,7 @@ else:
 
 # No -ffast-math: it breaks NaN and inf, and linking with it switches the process to flush-to-zero.
 # Contraction is off, so that a loop and its remainder give the same bits; vecmath.h asks for FMA by name.
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wno-unused-function"]
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-g0", "-Wno-unused-function"]
 MACROS = [
     ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
     # A loss is inlined into the loops of the driver by constant propagation of its address: never leave that to chance.
@@ -47,7 +47,7 @@ def extension(module, flags=()):
         include_dirs=[numpy.get_include(), str(KERNELS)],
         define_macros=MACROS,
         extra_compile_args=[*FLAGS, *flags],
-        depends=[str(path) for path in sorted(KERNELS.glob("*.[hp]*"))],
+        depends=["setup.py", str(KERNELS / "vecmath.h")],  # Cython looks after the rest
     )
 
 
@@ -96,7 +96,8 @@ class build_kernels(build_ext):
                 source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
                 try:
                     objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=["-fopenmp"])
-                    self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=["-fopenmp"])
+                    library = str(Path(folder, "probe.so"))
+                    self.compiler.link_shared_object(objects, library, extra_postargs=["-fopenmp"])
                     return ["-fopenmp"]
                 except (CompileError, LinkError):
                     pass

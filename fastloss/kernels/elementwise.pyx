@@ -8,7 +8,7 @@ from fastloss.kernels.binary cimport binary_cross_entropy_with_logits, exp_minus
 from fastloss.kernels.outputs cimport CURVATURE, OUTPUTS, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.regression cimport huber, mae, mse
 from fastloss.kernels.tiles cimport (
-    MAX_CHUNKS, TILE, Operand, address, aligned, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
+    MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
 from fastloss.kernels.vecmath cimport fabs
 from libc.float cimport FLT_MAX
@@ -95,6 +95,8 @@ cdef inline void loops(
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]  # a local copy stays in registers: the stores below cannot alias it
+    for i in range(OUTPUTS):
+        out[i] = 0
     if <void*> first != <void*> nothing[floating]:
         for i in range(x.n):
             e[i] = first(p[i], t[i], u[i], c)
@@ -226,7 +228,7 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
         x.n = min(TILE, stop - i)
         if weight != NULL:
             expand(&call.weight, i, weight, x.n, <double*> pred_copy)  # not yet in use
-        x.t = target + i
+        x.t = at(target, i)
         if target == NULL:
             expand(&call.target, i, target_copy, x.n, scratch)
             x.t = target_copy
@@ -235,7 +237,7 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
         if call.check_only:
             i += x.n
             continue
-        x.p = pred + i
+        x.p = at(pred, i)
         if pred == NULL:
             expand(&call.pred, i, pred_copy, x.n, scratch)
             x.p = pred_copy
@@ -243,9 +245,9 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
             expand(&call.third, i, third_copy, x.n, scratch)
         value = value_copy if call.value == NULL else <floating*> call.value + i
         x.value = value if call.value != NULL or call.sum_values or call.grad_2 != NULL else NULL
-        x.grad = NULL if call.grad == NULL else <floating*> call.grad + i
-        x.grad_2 = NULL if call.grad_2 == NULL else <floating*> call.grad_2 + i
-        x.hess = NULL if call.hess == NULL else <floating*> call.hess + i
+        x.grad = at(<floating*> call.grad, i)
+        x.grad_2 = at(<floating*> call.grad_2, i)
+        x.hess = at(<floating*> call.hess, i)
         if floating is float:
             SINGLE[call.loss](&x, parameters)
         else:

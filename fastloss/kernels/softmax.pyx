@@ -13,7 +13,7 @@ from libc.math cimport INFINITY
 
 from fastloss.kernels.classes cimport BY_CE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, LOSS, cross_entropy
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, aligned, chunk_size, expand, grain, load_labels, operand, ordered_sum,
+    LANES, MAX_CHUNKS, Operand, address, aligned, at, chunk_size, expand, grain, load_labels, operand, ordered_sum,
     weighted_sum
 )
 from fastloss.kernels.vecmath cimport exp_difference, exp_nonpositive, log1p, max_lanes, sum_lanes
@@ -366,23 +366,22 @@ cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) no
     """A tile of samples, each a row in memory; whether a target is not valid."""
     cdef Py_ssize_t C = call.classes, i
     cdef const floating* z = <const floating*> call.pred + start * C
-    cdef const floating* t = <const floating*> call.target
-    cdef floating* grad = <floating*> call.grad
-    cdef floating* hess = <floating*> call.hess
+    cdef const floating* t = at(<const floating*> call.target, start * C)
+    cdef floating* grad = at(<floating*> call.grad, start * C)
+    cdef floating* hess = at(<floating*> call.hess, start * C)
+    cdef int k
     cdef bint bad = False
     if t != NULL:
-        t += start * C
         for i in range(s.n):
             bad |= check_row(call, s, i, t + i * C)
     if call.measure:
         return bad
-    if grad != NULL:
-        grad += start * C
-    if hess != NULL:
-        hess += start * C
     for i in range(s.n):
         if s.weight[i] != 0:
-            gather_row(call, s, i, z + i * C, NULL if t == NULL else t + i * C, NULL if grad == NULL else grad + i * C)
+            gather_row(call, s, i, z + i * C, at(t, i * C), at(grad, i * C))
+        else:  # settled like the others, to no effect
+            for k in range(HOT_GAP + 1):
+                field(s, k, _)[i] = 0
     settle_tile(call, s, _)
     if grad != NULL:
         for i in range(s.n):
@@ -391,9 +390,7 @@ cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) no
                 if hess != NULL:
                     clear(hess + i * C, C)
             else:
-                write_row(
-                    call, s, i, NULL if t == NULL else t + i * C, grad + i * C, NULL if hess == NULL else hess + i * C
-                )
+                write_row(call, s, i, at(t, i * C), grad + i * C, at(hess, i * C))
                 if call.labels != NULL:
                     grad[i * C + s.label[i]] = field(s, OF_HOT, _)[i]
     return bad
@@ -550,7 +547,7 @@ cdef bint run_direct(const Call* call, Stats* s, floating* _, Py_ssize_t offset)
         settle_tile(call, s, _)
         write_lanes(
             call, s, t, call.inner, <floating*> call.grad + offset,
-            NULL if call.hess == NULL else <floating*> call.hess + offset
+            at(<floating*> call.hess, offset)
         )
     return bad
 

@@ -85,6 +85,8 @@ cdef struct Operand:
 cdef inline Operand operand(cnp.ndarray array, Py_ssize_t inner):
     cdef Operand x
     x.data = NULL
+    x.typenum = 0
+    x.inner = x.period = 1
     if array is not None:
         x.data = cnp.PyArray_DATA(array)
         x.typenum = cnp.PyArray_TYPE(array)
@@ -147,6 +149,11 @@ cdef inline double weighted_sum(const floating* x, const double* weight, Py_ssiz
     for j in range(n - i):
         lane[j] += 0 if weight[i + j] == 0 else weight[i + j] * x[i + j]
     return sum_lanes(lane)
+
+
+cdef inline floating* at(const floating* x, Py_ssize_t offset) noexcept nogil:
+    """x + offset; NULL stays NULL."""
+    return <floating*> x if x == NULL else <floating*> x + offset
 
 
 cdef inline floating* aligned(floating* x) noexcept nogil:

@@ -276,22 +276,18 @@ cdef inline floating maximum(const floating* z, Py_ssize_t n) noexcept nogil:
     return max_lanes(lane)
 
 
-cdef inline void add_exps(const floating* e, Py_ssize_t n, double* below, double* ones) noexcept nogil:
-    """Add up e[:n], those that are 1 apart from the others; n is a multiple of LANES."""
-    cdef double[LANES] lane
-    cdef floating[LANES] one
-    cdef Py_ssize_t i, j
-    for j in range(LANES):
-        lane[j] = 0
-        one[j] = 0
-    for i in range(n // LANES):
+cdef inline void add_exps(const floating* e, Py_ssize_t n, double* below, floating* ones) noexcept nogil:
+    """Add e[:n] to LANES sums, and count those that are 1 apart from the others; n is a multiple of LANES."""
+    cdef Py_ssize_t i = 0, j
+    while i + 2 * LANES <= n:
+        for j in range(LANES):  # two numbers are added in their own precision: that saves a conversion
+            below[j] += (0 if e[i + j] == 1 else e[i + j]) + (0 if e[i + LANES + j] == 1 else e[i + LANES + j])
+            ones[j] += (1 if e[i + j] == 1 else 0) + (1 if e[i + LANES + j] == 1 else 0)
+        i += 2 * LANES
+    if i < n:
         for j in range(LANES):
-            lane[j] += 0 if e[i * LANES + j] == 1 else e[i * LANES + j]
-            one[j] += 1 if e[i * LANES + j] == 1 else 0
-    below[0] += sum_lanes(lane)
-    for j in range(LANES):
-        lane[j] = one[j]
-    ones[0] += sum_lanes(lane)
+            below[j] += 0 if e[i + j] == 1 else e[i + j]
+            ones[j] += 1 if e[i + j] == 1 else 0
 
 
 cdef void gather_row(
@@ -301,40 +297,52 @@ cdef void gather_row(
     cdef floating[2 * BLOCK + 16] memory
     cdef floating* x = aligned(memory)
     cdef floating* q = x + BLOCK
+    cdef floating* exps
+    cdef floating[LANES] rest
+    cdef double[LANES] below
+    cdef floating[LANES] ones
     cdef floating peak = maximum(z, call.classes)
-    cdef double below = 0, ones = 0, gap = 0, spread = 0
+    cdef double gap = 0, spread = 0, ones_total = 0
     cdef Py_ssize_t start = 0, c, n, whole
     field(s, PEAK, x)[i] = peak
     field(s, HOT_GAP, x)[i] = peak - z[s.label[i]]
+    for c in range(LANES):
+        below[c] = 0
+        ones[c] = 0
     while start < call.classes:
         n = min(BLOCK, call.classes - start)
+        for c in range(0, n, 16):  # what is needed some rows later: the arithmetic leaves memory idle otherwise
+            prefetch(<char*> (z + start + c) + CELL_BYTES)
+            prefetch(<char*> (e + start + c) + CELL_BYTES)
         if t != NULL or call.smoothing != 0:
             spread_target(call, t, start, q, n)
             spread += ordered_sum(q, n)
             for c in range(n):
                 q[c] = 0 if q[c] == 0 else q[c] * (peak - z[start + c])
             gap += ordered_sum(q, n)
-        # Whole vectors, then the rest as one more, filled up: element by element it would take longer than all others.
-        whole = n // VECTOR * VECTOR
+        # Whole groups of lanes; then the rest as one more, filled up: one by one it would take longer than all others.
+        whole = n // LANES * LANES
+        exps = x if e == NULL or e == z else e + start  # in place by way of x: see `direct` in elementwise.pyx
         for c in range(whole):
-            x[c] = exp_difference(z[start + c], peak)
+            exps[c] = exp_difference(z[start + c], peak)
+        add_exps(exps, whole, below, ones)
         if whole < n:
-            for c in range(VECTOR):
-                x[whole + c] = -INFINITY
+            for c in range(LANES):
+                rest[c] = -INFINITY
             for c in range(n - whole):
-                x[whole + c] = z[start + whole + c]
-            for c in range(VECTOR):
-                x[whole + c] = exp_difference(x[whole + c], peak)
-            whole += VECTOR
-        if whole % LANES:
-            clear(x + whole, VECTOR)
-            whole += VECTOR
-        add_exps(x, whole, &below, &ones)
-        if e != NULL:
+                rest[c] = z[start + whole + c]
+            for c in range(LANES):
+                rest[c] = exp_difference(rest[c], peak)
+            add_exps(rest, LANES, below, ones)
+            for c in range(n - whole):
+                exps[whole + c] = rest[c]
+        if e == z:
             for c in range(n):
                 e[start + c] = x[c]
         start += n
-    field(s, TAIL, q)[i] = <floating> (below + (ones - 1))
+    for c in range(LANES):
+        ones_total += ones[c]
+    field(s, TAIL, q)[i] = <floating> (sum_lanes(below) + (ones_total - 1))
     field(s, GAP, q)[i] = <floating> gap
     field(s, SPREAD, q)[i] = <floating> spread
 

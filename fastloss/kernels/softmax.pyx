@@ -302,7 +302,7 @@ cdef void gather_row(
     cdef double[LANES] below
     cdef floating[LANES] ones
     cdef floating peak = maximum(z, call.classes)
-    cdef double gap = 0, spread = 0, ones_total = 0
+    cdef double gap = 0, spread = 0, tail
     cdef Py_ssize_t start = 0, c, n, whole
     field(s, PEAK, x)[i] = peak
     field(s, HOT_GAP, x)[i] = peak - z[s.label[i]]
@@ -331,8 +331,13 @@ cdef void gather_row(
                 rest[c] = -INFINITY
             for c in range(n - whole):
                 rest[c] = z[start + whole + c]
-            for c in range(LANES):
+            for c in range(VECTOR):
                 rest[c] = exp_difference(rest[c], peak)
+            if n - whole > VECTOR:
+                for c in range(VECTOR, LANES):
+                    rest[c] = exp_difference(rest[c], peak)
+            else:
+                clear(rest + VECTOR, VECTOR)
             add_exps(rest, LANES, below, ones)
             for c in range(n - whole):
                 exps[whole + c] = rest[c]
@@ -340,9 +345,10 @@ cdef void gather_row(
             for c in range(n):
                 e[start + c] = x[c]
         start += n
+    tail = sum_lanes(below)
     for c in range(LANES):
-        ones_total += ones[c]
-    field(s, TAIL, q)[i] = <floating> (sum_lanes(below) + (ones_total - 1))
+        below[c] = ones[c]
+    field(s, TAIL, q)[i] = <floating> (tail + (sum_lanes(below) - 1))
     field(s, GAP, q)[i] = <floating> gap
     field(s, SPREAD, q)[i] = <floating> spread
 

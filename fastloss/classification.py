@@ -131,7 +131,7 @@ def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1
     >>> fl.hinge.value_and_grad(np.array([0.5, 2.0, -3.0]), np.array([1, 1, 1]), reduction="sum")
     (4.5, array([-1.,  0., -1.]))
     """
-    return elementwise(want, "hinge", pred, target, (number(margin, "margin"),), common, domain="sign")
+    return elementwise(want, "hinge", pred, target, (number(margin, "margin"),), common, domain="sign", light=True)
 
 
 @Loss

@@ -53,7 +53,7 @@ def mse(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
     >>> fl.mse.value_and_grad(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     (2.0, array([ 0., -2.]))
     """
-    return elementwise(want, "mse", pred, target, (), common)
+    return elementwise(want, "mse", pred, target, (), common, light=True)
 
 
 @Loss
@@ -88,7 +88,7 @@ def mae(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
     >>> fl.mae.value_and_grad(np.array([1.0, 2.0, 5.0]), np.array([1.0, 4.0, 4.0]), reduction="sum")
     (3.0, array([ 0., -1.,  1.]))
     """
-    return elementwise(want, "mae", pred, target, (), common)
+    return elementwise(want, "mae", pred, target, (), common, light=True)
 
 
 @Loss
@@ -129,4 +129,4 @@ def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.
     >>> fl.huber.grad_and_hess(pred, target, reduction="sum")
     (array([0.5, 1. ]), array([1., 0.]))
     """
-    return elementwise(want, "huber", pred, target, (number(delta, "delta", 0, above=True),), common)
+    return elementwise(want, "huber", pred, target, (number(delta, "delta", 0, above=True),), common, light=True)

@@ -12,7 +12,7 @@ import fastloss as fl
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 one_of_each = pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
-SERIAL = 32768  # elements from which threads are used: see kernels/call.pyx
+SERIAL, LIGHT = 32768, 4 * 32768  # elements from which threads are used: see kernels/call.pyx
 
 
 def assert_as_expected(problem, **common):
@@ -67,8 +67,8 @@ def large(case, dtype):
         for shape in ((20_001, 3), (401, 100), (30, 7, 333), (40, 1100), (2001, 9, 2)):
             yield case.problem(shape, 1, dtype)
     else:
-        yield case.problem((70_001,), -1, dtype)
-        yield case.problem((311, 257), -1, dtype)
+        yield case.problem((140_001,), -1, dtype)
+        yield case.problem((611, 257), -1, dtype)
 
 
 @each_case
@@ -77,7 +77,7 @@ def test_same_bits_for_any_number_of_threads(case, dtype):
     for problem in large(case, dtype):
         if problem.pred.ndim == 1 and "pos_weight" in case.parameters:
             continue  # one weight for each element is tested with two axes
-        assert problem.pred.size > SERIAL
+        assert problem.pred.size > (SERIAL if case.has_classes else LIGHT)
         weight = problem.weight(1)
         results = []
         for threads in (1, 2, 3, 4, 8):
@@ -141,7 +141,7 @@ def test_inputs_of_more_tiles_than_partial_sums():
 # Awkward sizes of elementwise losses: those of classes are in test_classification.py
 
 SIZES = [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 5000]
-SIZES += [SERIAL - 1, SERIAL, SERIAL + 1]
+SIZES += [n + k for n in (SERIAL, LIGHT) for k in (-1, 0, 1)]
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=str)

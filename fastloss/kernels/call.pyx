@@ -21,8 +21,10 @@ VALUE, GRAD, HESS = 1, 2, 4
 # The arguments that every loss takes.
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 
-# An input of fewer elements runs on the calling thread, which keeps the GIL: more would cost more than they save.
+# An input of fewer elements runs on the calling thread, which keeps the GIL: waking others would cost more than they
+# save. Where an element is little work beside its memory traffic, four times as many still do.
 SERIAL = 32768
+LIGHT = 4
 
 
 cdef floating(x, str name):
@@ -213,13 +215,14 @@ cdef class Call:
 
 def elementwise(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    str domain=None, tuple third=None, bint third_differentiable=False
+    str domain=None, tuple third=None, bint third_differentiable=False, bint light=False
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape.
 
     `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand:
     its name, what the caller gave, and the array of it. It is a number or one for each index of the last axis; where
-    the loss has a gradient by it, it has the shape of `pred`. `common` are the arguments of every loss: see Loss.
+    the loss has a gradient by it, it has the shape of `pred`. `light` says that the loss is a few operations an element,
+    no exponential or division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, "pred")
     t = real(target, "target", p.dtype)
@@ -235,7 +238,7 @@ def elementwise(
             u = _checks.contiguous(u, p.dtype)
         elif u.ndim and u.shape != last:
             raise ValueError(f"{name} must be a number or have the shape of the last axis, {last}, not {u.shape}")
-    cdef Call call = Call(loss, want, p.shape, p.size, common)
+    cdef Call call = Call(loss, want, p.shape, p.size // LIGHT if light else p.size, common)
     inputs = (("pred", pred, p, True), ("target", target, t, True))
     call.allocate(
         p, u if third_differentiable else p if want & 4 else None,

@@ -219,10 +219,10 @@ def elementwise(
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape.
 
-    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand:
-    its name, what the caller gave, and the array of it. It is a number or one for each index of the last axis; where
-    the loss has a gradient by it, it has the shape of `pred`. `light` says that the loss is a few operations an element,
-    no exponential or division. `common` are the arguments of every loss: see Loss.
+    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand: its
+    name, what the caller gave, and the array of it. It is a number or one for each index of the last axis; where the
+    loss has a gradient by it, it has the shape of `pred`. `light` says that the loss is a few operations an element, no
+    exponential or division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, "pred")
     t = real(target, "target", p.dtype)

@@ -56,8 +56,6 @@ def binary_cross_entropy_with_logits(
         Balance in [0, 1]: alpha weighs the positive label, 1 - alpha the negative one.
     label_smoothing : float, default 0.0
         In [0, 1]: moves the labels towards 1/2.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`.
 
     Raises
     ------
@@ -111,8 +109,6 @@ def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1
         Labels -1 and +1, of the shape of `pred`; any real dtype.
     margin : float, default 1.0
         The product t z from which on nothing is lost.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`.
 
     Raises
     ------
@@ -169,7 +165,7 @@ def cross_entropy(
         Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
         `pred`, in [0, 1]. They need not sum to 1.
     axis : int, default -1
-        The class axis.
+        The class axis. The unreduced loss has the shape of `pred` without it.
     class_weight : array_like, optional
         (C,), weights >= 0 of the classes.
     ignore_index : int, default -100
@@ -178,9 +174,6 @@ def cross_entropy(
         In [0, 1]: moves the target towards 1 / C.
     z_loss : float, default 0.0
         Weight >= 0 of the squared log-partition, which keeps logits from drifting.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`. The unreduced loss has the shape of
-        `pred` without `axis`.
 
     Raises
     ------

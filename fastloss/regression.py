@@ -33,8 +33,6 @@ def mse(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
         Predictions of any shape, float32 or float64. They fix the dtype of the result.
     target : array_like
         Of the shape of `pred`; any real dtype.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`.
 
     Raises
     ------
@@ -68,8 +66,6 @@ def mae(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
         Predictions of any shape, float32 or float64. They fix the dtype of the result.
     target : array_like
         Of the shape of `pred`; any real dtype.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`.
 
     Raises
     ------
@@ -106,8 +102,6 @@ def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.
         Of the shape of `pred`; any real dtype.
     delta : float, default 1.0
         Where the loss becomes linear, in the unit of `pred`; > 0.
-    **common
-        `sample_weight`, `reduction`, `normalizer`, `out`: see `fastloss.Loss`.
 
     Raises
     ------

@@ -313,7 +313,8 @@ cdef void gather_row(
         n = min(BLOCK, call.classes - start)
         for c in range(0, n, 16):  # what is needed some rows later: the arithmetic leaves memory idle otherwise
             prefetch(<char*> (z + start + c) + CELL_BYTES)
-            prefetch(<char*> (e + start + c) + CELL_BYTES)
+            if e != NULL:
+                prefetch(<char*> (e + start + c) + CELL_BYTES)
         if t != NULL or call.smoothing != 0:
             spread_target(call, t, start, q, n)
             spread += ordered_sum(q, n)

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 #: The one-letter codes of the types that the kernels load: bool, every integer, float, double.
 LOADABLE = frozenset("?bBhHiIlLqQfd")
@@ -41,7 +40,7 @@ def floating(x: ArrayLike, name: str) -> NDArray[Any]:
 def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to `dtype`."""
     x = array(x, name)
-    if x.dtype.kind not in "?biuf":
+    if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real (bool, integer or float), not {x.dtype}")
     return contiguous(x, x.dtype.newbyteorder("=") if x.dtype.char in LOADABLE else dtype)
 

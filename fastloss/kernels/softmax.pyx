@@ -577,8 +577,9 @@ cdef inline Py_ssize_t offset_of(const Call* call, Py_ssize_t sample) noexcept n
 cdef void transpose_in(const Call* call, Stats* s, const floating* x, Py_ssize_t start, floating* tile) noexcept nogil:
     """A tile of samples to tile[class][sample]; lanes without a sample repeat the last one."""
     cdef const floating* row[STRIP]
-    cdef Py_ssize_t i, c, k
-    for i in range(0, s.lanes, 8):  # STRIP
+    cdef Py_ssize_t strip, i, c, k
+    for strip in range(s.lanes // STRIP):
+        i = strip * STRIP
         for k in range(STRIP):
             row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
         for c in range(call.classes):
@@ -588,8 +589,9 @@ cdef void transpose_in(const Call* call, Stats* s, const floating* x, Py_ssize_t
 
 cdef void transpose_out(const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x) noexcept nogil:
     cdef floating* row[STRIP]
-    cdef Py_ssize_t i, c, k
-    for i in range(0, s.n, 8):  # STRIP
+    cdef Py_ssize_t strip, i, c, k
+    for strip in range((s.n + STRIP - 1) // STRIP):
+        i = strip * STRIP
         for k in range(STRIP):
             row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
         if i + STRIP <= s.n:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -45,8 +46,10 @@ def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     return contiguous(x, x.dtype.newbyteorder("=") if x.dtype.char in LOADABLE else dtype)
 
 
-def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> float:
-    """A finite parameter in [low, high], or in (low, high] with `above`."""
+def number(
+    x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> float:
+    """A finite parameter in [low, high], without low if it must be `above`, without high if it must be `below`."""
     if isinstance(x, (str, bytes, bool, np.bool_)) or isinstance(x, np.ndarray) and x.ndim:
         raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
     try:
@@ -55,15 +58,22 @@ def number(x: Any, name: str, low: float = -math.inf, high: float = math.inf, *,
         x = value = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
-    if not (math.isfinite(value) and low <= value <= high and not (above and value == low)):
+    inside = low <= value <= high and not (above and value == low) and not (below and value == high)
+    if not (math.isfinite(value) and inside):
         if high < math.inf:
-            wanted = f"in {'(' if above else '['}{low:g}, {high:g}]"
+            wanted = f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
         elif low > -math.inf:
             wanted = f"finite and {'>' if above else '>='} {low:g}"
         else:
             wanted = "finite"
         raise ValueError(f"{name} must be {wanted}, not {x!r}")
     return value
+
+
+def flag(x: Any, name: str) -> bool:
+    if not isinstance(x, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {x!r}")
+    return bool(x)
 
 
 def index(x: Any, name: str) -> int:
@@ -147,15 +157,29 @@ def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: st
     raise ValueError(f"{name}{at} = {x[position].item()!r} is not {expected}")
 
 
-def raise_outside(target: NDArray[Any], domain: str | None, weight: NDArray[Any] | None) -> NoReturn:
-    """Raise ValueError for the first element of an elementwise target that counts and is not in the domain."""
-    if domain == "sign":
-        bad, expected = ~((target == 1) | (target == -1)), "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"
-    else:
-        bad, expected = ~((target >= 0) & (target <= 1)), "in [0, 1]"
-    if weight is not None:
-        bad &= weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim)) != 0
-    raise_first(target, bad, "target", expected)
+#: For each domain of an operand (see elementwise.pyx): where an array is outside it, and what was expected.
+DOMAINS: dict[str, tuple[Callable[[NDArray[Any]], NDArray[np.bool_]], str]] = {
+    "unit interval": (lambda x: ~((x >= 0) & (x <= 1)), "in [0, 1]"),
+    "probability": (lambda x: (x < 0) | (x > 1), "in [0, 1]"),
+    "not negative": (lambda x: x < 0, ">= 0"),
+    "sign": (lambda x: ~((x == 1) | (x == -1)), "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"),
+}
+
+
+def raise_outside(inputs: Iterable[tuple[str, Any, str | None]], weight: NDArray[Any] | None) -> None:
+    """Raise ValueError for the first element of the first input that counts and is not in its domain.
+
+    Each input is its name, its array and its domain.
+    """
+    for name, x, domain in inputs:
+        if domain is not None:
+            outside, expected = DOMAINS[domain]
+            bad = outside(x)
+            if weight is not None:
+                counts = weight.any(axis=tuple(range(x.ndim, weight.ndim)))
+                bad &= counts.reshape(counts.shape + (1,) * (x.ndim - counts.ndim))
+            if bad.any():
+                raise_first(x, bad, name, expected)
 
 
 def raise_class_target(
@@ -170,6 +194,11 @@ def raise_class_target(
         counts = weight.reshape(weight.shape + (1,) * (target.ndim - 1 - weight.ndim)) != 0
         bad &= np.expand_dims(counts, axis)
     raise_first(target, bad, "target", "in [0, 1]")
+
+
+def parts(x: Any, name: str, n: int, what: str) -> None:
+    if not isinstance(x, tuple) or len(x) != n:
+        raise TypeError(f"{name} must be a tuple of {n} {what}")
 
 
 def output(x: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:

@@ -91,7 +91,9 @@ def binary_cross_entropy_with_logits(
         (smoothing / 2, 1 - smoothing, *balance),
         common,
         domain="unit interval",
-        third=None if pos_weight is None else ("pos_weight", pos_weight, _checks.positive_weight(pos_weight)),
+        along_last_axis=(
+            None if pos_weight is None else ("pos_weight", pos_weight, _checks.positive_weight(pos_weight))
+        ),
     )
 
 

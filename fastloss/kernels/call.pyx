@@ -43,14 +43,14 @@ cdef real(x, str name, dtype):
     return _checks.real(x, name, dtype)
 
 
-def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False):
-    """A finite parameter in [low, high], or in (low, high] with `above`."""
+def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False, bint below=False):
+    """A finite parameter in [low, high], without low if it must be `above`, without high if it must be `below`."""
     cdef double value
     if type(x) is float:
         value = x
-        if isfinite(value) and low <= value <= high and not (above and value == low):
+        if isfinite(value) and low <= value <= high and not (above and value == low) and not (below and value == high):
             return x
-    return _checks.number(x, name, low, high, above=above)
+    return _checks.number(x, name, low, high, above=above, below=below)
 
 
 cdef class_shape(cnp.ndarray pred, axis):
@@ -96,8 +96,9 @@ cdef class Call:
     cdef double scale              # of the derivatives
     cdef bint sums                 # whether the kernel is to sum up the losses
     cdef cnp.ndarray values        # the unreduced loss, under reduction "none"
-    cdef cnp.ndarray grad
-    cdef cnp.ndarray second        # the Hessian's diagonal, or the gradient by a second input
+    cdef tuple grads               # one for each differentiable input
+    cdef tuple hesses              # the diagonals of the Hessian by these, if wanted
+    cdef list taken                # the arrays of `out` so far, with their names
     cdef bint in_place             # whether an input may change before it was checked
     cdef object sample_weight, normalizer, out
     cdef bint mean
@@ -147,30 +148,36 @@ cdef class Call:
             _checks.finite_weights(self.weight, "sample_weight", self.weight)
         return total * self.weight_inner
 
-    cdef allocate(self, cnp.ndarray like, cnp.ndarray second_like, tuple inputs):
-        """Set the arrays for the results: derivatives in the form of `like`, and of `second_like` if not None.
+    cdef allocate(self, tuple likes, tuple inputs):
+        """Set the arrays for the results; `likes` has an array like the gradient for each differentiable input.
 
         Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
         """
+        self.grads = self.hesses = (None,) * len(likes)
+        self.taken = []
         if self.want & 1 and not self.sums:
-            self.values = np.empty(self.shape, like.dtype)
+            self.values = np.empty(self.shape, (<object> likes[0]).dtype)
         if self.want == 1:
             return
-        if self.out is None:
-            self.grad = empty_like(like)
-            if second_like is not None:
-                self.second = empty_like(second_like)
-            return
         inputs += (("sample_weight", self.sample_weight, self.weight, False),)
-        if second_like is None:
-            self.grad = self.given_array(self.out, "out", like, inputs)
+        if not self.want & 4:
+            self.grads = self.arrays(self.out, "out", likes, inputs)
+        elif self.out is None:
+            self.grads = self.arrays(None, "", likes, inputs)
+            self.hesses = self.arrays(None, "", likes, inputs)
         else:
-            if not isinstance(self.out, tuple) or len(self.out) != 2:
-                raise TypeError("out must be a tuple of 2 arrays")
-            self.grad = self.given_array(self.out[0], "out[0]", like, inputs)
-            self.second = self.given_array(self.out[1], "out[1]", second_like, inputs)
-            if overlap(self.grad, self.second) != APART:
-                raise ValueError("out[1] overlaps out[0]")
+            _checks.parts(self.out, "out", 2, "arrays" if len(likes) == 1 else "tuples of arrays")
+            self.grads = self.arrays(self.out[0], "out[0]", likes, inputs)
+            self.hesses = self.arrays(self.out[1], "out[1]", likes, inputs)
+
+    cdef tuple arrays(self, given, str name, tuple likes, tuple inputs):
+        """An array for each of `likes`: new ones, or those given."""
+        if given is None:
+            return tuple([empty_like(like) for like in likes])
+        if len(likes) == 1:
+            return (self.given_array(given, name, likes[0], inputs),)
+        _checks.parts(given, name, len(likes), "arrays")
+        return tuple([self.given_array(given[k], f"{name}[{k}]", likes[k], inputs) for k in range(len(likes))])
 
     cdef cnp.ndarray given_array(self, x, str name, cnp.ndarray like, tuple inputs):
         """An array of `out`, checked. It may be exactly an input that the kernel may write over."""
@@ -191,6 +198,10 @@ cdef class Call:
                 apart = used is given or isinstance(given, np.ndarray) and not np.may_share_memory(array, given)
                 if how == SAME or not apart:
                     self.in_place = True
+        for other_name, other in self.taken:
+            if overlap(array, other) != APART:
+                raise ValueError(f"{name} overlaps {other_name}")
+        self.taken.append((name, array))
         return array
 
     cdef divide_by(self, double weights):
@@ -209,52 +220,70 @@ cdef class Call:
             value = total / self.divisor if self.divisor != 0 else 0.0
         if self.want == 1:
             return value
-        derivatives = self.grad if self.second is None else (self.grad, self.second)
-        return (value, derivatives) if self.want & 1 else derivatives
+        grads = self.grads[0] if len(self.grads) == 1 else self.grads
+        if self.want & 4:
+            return grads, self.hesses[0] if len(self.grads) == 1 else self.hesses
+        return (value, grads) if self.want & 1 else grads
 
 
 def elementwise(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    str domain=None, tuple third=None, bint third_differentiable=False, bint light=False
+    str name="pred", str pred_domain=None, str domain=None, tuple along_last_axis=None, tuple second=None,
+    bint light=False
 ):
-    """Run an elementwise loss of `pred` and `target`, which have the same shape.
+    """Run an elementwise loss of `pred` and `target`, which have the same shape; `target` is None if there is none.
 
-    `domain` says what a target may be: None (any number), "unit interval" or "sign". `third` is a further operand: its
-    name, what the caller gave, and the array of it. It is a number or one for each index of the last axis; where the
-    loss has a gradient by it, it has the shape of `pred`. `light` says that the loss is a few operations an element, no
-    exponential or division. `common` are the arguments of every loss: see Loss.
+    `name` is that of `pred`; `pred_domain` and `domain` say what elements of `pred` and `target` may be: see DOMAINS in
+    elementwise.pyx. A third operand is either `along_last_axis`, a number or one for each index of the last axis: its
+    name, what the caller gave, and the array of it. Or it is `second`, an input with a gradient of its own, whose shape
+    is that of `pred` or of its leading axes: its name, what the caller gave, and its domain. `light` says that the loss is
+    a few operations an element, no exponential or division. `common` are the arguments of every loss: see Loss.
     """
-    p = floating(pred, "pred")
-    t = real(target, "target", p.dtype)
-    if not cnp.PyArray_SAMESHAPE(t, p):
-        raise ValueError(f"target must have the shape of pred, {p.shape}, not {t.shape}")
-    u = None
-    if third is not None:
-        name, given, u = third
+    p = floating(pred, name)
+    t = u = third_name = third_domain = None
+    cdef tuple inputs = ((name, pred, p, True),), likes = (p,)
+    cdef Py_ssize_t third_inner = 1
+    if target is not None:
+        t = real(target, "target", p.dtype)
+        if not cnp.PyArray_SAMESHAPE(t, p):
+            raise ValueError(f"target must have the shape of {name}, {p.shape}, not {t.shape}")
+        inputs += (("target", target, t, True),)
+    if along_last_axis is not None:
+        third_name, given, u = along_last_axis
         last = p.shape[max(p.ndim - 1, 0):]
-        if third_differentiable:
-            if u.shape != p.shape:
-                raise ValueError(f"{name} must have the shape of pred, {p.shape}, not {u.shape}")
-            u = _checks.contiguous(u, p.dtype)
-        elif u.ndim and u.shape != last:
-            raise ValueError(f"{name} must be a number or have the shape of the last axis, {last}, not {u.shape}")
+        if u.ndim and u.shape != last:
+            raise ValueError(f"{third_name} must be a number or have the shape of the last axis, {last}, not {u.shape}")
+        inputs += ((third_name, given, u, True),)
+    elif second is not None:
+        third_name, given, third_domain = second
+        u = real(given, third_name, p.dtype)
+        if u.shape != p.shape[:u.ndim]:
+            raise ValueError(
+                f"{third_name} must have the shape of {name}, {p.shape}, or of leading axes of it, not {u.shape}"
+            )
+        for length in p.shape[u.ndim:]:
+            third_inner *= length
+        inputs += ((third_name, given, u, True),)
+        likes = (p, u if u.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), u.shape))
     cdef Call call = Call(loss, want, p.shape, p.size // LIGHT if light else p.size, common)
-    inputs = (("pred", pred, p, True), ("target", target, t, True))
-    call.allocate(
-        p, u if third_differentiable else p if want & 4 else None,
-        inputs if third is None else (*inputs, (name, given, u, True))
-    )
+    call.allocate(likes, inputs)
     call.divide_by(call.sum_of_weights())
-    by_third, hess = (None, call.second) if want & 4 else (call.second, None)
+    derivatives = (call.grads[0], call.hesses[0], None, None)
+    if second is not None:
+        derivatives = (call.grads[0], call.hesses[0], call.grads[1], call.hesses[1])
+        if p.size == 0 and want != 1:  # sums over nothing
+            call.grads[1][...] = 0
+            if want & 4:
+                call.hesses[1][...] = 0
     kernel = kernels.elementwise
-    for check_only in [True, False] if call.in_place and domain is not None else [False]:
+    domains = (pred_domain, domain, third_domain)
+    for check_only in [True, False] if call.in_place and domains != (None, None, None) else [False]:
         total = kernel.run(
-            kernel.LOSSES[loss], p, t, u, call.weight, call.weight_inner, parameters,
-            kernel.DOMAINS[domain], check_only, call.scale, call.sums, call.values, call.grad, by_third, hess,
-            call.threads
+            kernel.LOSSES[loss], (p, t, u), third_inner, call.weight, call.weight_inner, parameters, domains, check_only,
+            call.scale, call.sums, call.values, derivatives, call.threads
         )
         if total is None:
-            _checks.raise_outside(t, domain, call.weight)
+            _checks.raise_outside(zip((name, "target", third_name), (p, t, u), domains), call.weight)
     return call.result(total)
 
 
@@ -282,8 +311,7 @@ def class_axis(
 
     cdef Call call = Call(loss, want, batch, p.size, common)
     call.allocate(
-        p, p if want & 4 else None,
-        (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
+        (p,), (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
     )
     call.divide_by(call.sum_of_weights())
     kernel = kernels.softmax
@@ -291,7 +319,7 @@ def class_axis(
     for measure in [True, False] if is_labels or w is not None or call.in_place else [False]:
         total = kernel.run(
             kernel.LOSSES[loss], p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
-            parameters, measure, call.scale, call.sums, call.values, call.grad, call.second, call.threads
+            parameters, measure, call.scale, call.sums, call.values, call.grads[0], call.hesses[0], call.threads
         )
         if total is None:
             _checks.raise_class_target(given, is_labels, axis, shape[1], ignore_index, call.weight)

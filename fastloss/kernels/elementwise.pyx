@@ -5,14 +5,16 @@ from cython.parallel cimport prange
 cimport numpy as cnp
 
 from fastloss.kernels.binary cimport binary_cross_entropy_with_logits, exp_minus_abs, hinge
-from fastloss.kernels.outputs cimport CURVATURE, OUTPUTS, SLOPE, SLOPE_2, VALUE
+from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.regression cimport huber, mae, mse
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
 from fastloss.kernels.vecmath cimport fabs
-from libc.float cimport FLT_MAX
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport INFINITY, NAN, fmin
+
+import numpy as np
 
 cnp.import_array()
 
@@ -26,6 +28,13 @@ cdef enum:
 
 LOSSES = {}  # name -> place in the table
 
+cdef enum:                  # places of the derivatives
+    GRAD
+    HESS
+    GRAD_2      # by the third operand
+    HESS_2
+    DERIVATIVES
+
 cdef struct Tile:
     const void* p
     const void* t
@@ -34,9 +43,7 @@ cdef struct Tile:
     Py_ssize_t n
     double scale        # of every derivative
     void* value         # what is not wanted is NULL
-    void* grad
-    void* grad_2
-    void* hess
+    void* out[DERIVATIVES]
 
 ctypedef void (*single_loops)(const Tile*, const float*) noexcept nogil
 ctypedef void (*double_loops)(const Tile*, const double*) noexcept nogil
@@ -74,21 +81,23 @@ cdef inline floating nothing(floating p, floating t, floating u, const floating*
 cdef inline void loops(
     floating (*first)(floating, floating, floating, const floating*) noexcept nogil,
     void (*loss)(floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
-    const Tile* x, const floating* parameters
+    const Tile* x, const floating* parameters, bint pair=False
 ) noexcept nogil:
     """One loop for each combination of results, so that the compiler drops what that combination does not need.
 
     What `first` gives for an element reaches `loss` as its argument e, by way of a loop of its own: two short chains of
-    dependent instructions overlap where a processor cannot look far enough ahead to overlap long ones.
+    dependent instructions overlap where a processor cannot look far enough ahead to overlap long ones. `pair` says that
+    the loss has derivatives by its third operand too.
     """
     cdef const floating* p = <const floating*> x.p
     cdef const floating* t = <const floating*> x.t
     cdef const floating* u = <const floating*> x.u
     cdef floating* e = <floating*> x.e
     cdef floating* value = <floating*> x.value
-    cdef floating* grad = <floating*> x.grad
-    cdef floating* grad_2 = <floating*> x.grad_2
-    cdef floating* hess = <floating*> x.hess
+    cdef floating* grad = <floating*> x.out[GRAD]
+    cdef floating* hess = <floating*> x.out[HESS]
+    cdef floating* grad_2 = <floating*> x.out[GRAD_2]
+    cdef floating* hess_2 = <floating*> x.out[HESS_2]
     cdef floating scale = <floating> x.scale
     cdef floating[MAX_PARAMETERS] c
     cdef floating[OUTPUTS] out
@@ -105,12 +114,9 @@ cdef inline void loops(
             loss(p[i], t[i], u[i], e[i], c, out)
             grad[i] = out[SLOPE] * scale
             hess[i] = out[CURVATURE] * scale
-    elif grad_2 != NULL:
-        for i in range(x.n):
-            loss(p[i], t[i], u[i], e[i], c, out)
-            value[i] = out[VALUE]
-            grad[i] = out[SLOPE] * scale
-            grad_2[i] = out[SLOPE_2] * scale
+            if pair:
+                grad_2[i] = out[SLOPE_2] * scale
+                hess_2[i] = out[CURVATURE_2] * scale
     elif grad == NULL:
         for i in range(x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
@@ -119,75 +125,96 @@ cdef inline void loops(
         for i in range(x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             grad[i] = out[SLOPE] * scale
+            if pair:
+                grad_2[i] = out[SLOPE_2] * scale
     else:
         for i in range(x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             value[i] = out[VALUE]
             grad[i] = out[SLOPE] * scale
+            if pair:
+                grad_2[i] = out[SLOPE_2] * scale
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
-cdef enum Domain:       # what a target may be
+cdef enum Domain:       # what the elements of an operand may be
     ANY
     UNIT_INTERVAL       # [0, 1]
+    PROBABILITY         # [0, 1], or NaN
+    NOT_NEGATIVE        # or NaN
     SIGN                # -1 or +1
 
-DOMAINS = {None: ANY, "unit interval": UNIT_INTERVAL, "sign": SIGN}
+DOMAINS = {
+    None: ANY, "unit interval": UNIT_INTERVAL, "probability": PROBABILITY, "not negative": NOT_NEGATIVE, "sign": SIGN
+}
 
-cdef float[TILE] SINGLE_ONES    # the third operand where there is none
+cdef float[TILE] SINGLE_ONES    # an operand that there is not
 cdef double[TILE] DOUBLE_ONES
 for _k in range(TILE):
     SINGLE_ONES[_k] = DOUBLE_ONES[_k] = 1
 
 cdef struct Call:
     int loss
-    int domain
+    Operand[3] inputs       # pred, target, third
+    int[3] domains          # of these
     bint check_only
-    Operand pred
-    Operand target
-    Operand third
     Operand weight
     double[MAX_PARAMETERS] parameters
     double scale
     bint sum_values
     void* value
-    void* grad
-    void* grad_2
-    void* hess
+    void* out[DERIVATIVES]
+    double* edges           # four for each chunk: see Rows
 
 
 cdef inline const void* direct(const Operand* x, const Call* call, floating* _) noexcept nogil:
     """The operand's memory if a tile of it can be used where it lies, else NULL."""
     cdef int typenum = cnp.NPY_DOUBLE
+    cdef int k
     if floating is float:
         typenum = cnp.NPY_FLOAT
-    # In place, the loops get a copy: the compiler must not fear that a store changes what is still to be read.
-    if x.typenum != typenum or x.data == call.grad or x.data == call.grad_2 or x.data == call.hess:
+    if x.typenum != typenum or x.inner != 1 or x.period < call.inputs[0].period:
         return NULL
+    # In place, the loops get a copy: the compiler must not fear that a store changes what is still to be read.
+    for k in range(DERIVATIVES):
+        if x.data == call.out[k]:
+            return NULL
     return x.data
 
 
-cdef bint outside(int domain, const floating* t, const double* weight, Py_ssize_t n) noexcept nogil:
-    """Whether an element that counts (its weight is not 0) is outside the domain; a NaN is."""
+cdef inline bint in_unit_interval(floating x) noexcept nogil: return (x >= 0) & (x <= 1)
+cdef inline bint is_probability(floating x) noexcept nogil: return not ((x < 0) | (x > 1))
+cdef inline bint is_not_negative(floating x) noexcept nogil: return not (x < 0)
+cdef inline bint is_sign(floating x) noexcept nogil: return fabs(x) == 1
+
+
+cdef inline bint any_outside(
+    bint (*allowed)(floating) noexcept nogil, const floating* x, const double* weight, Py_ssize_t n
+) noexcept nogil:
+    """Whether an element that counts (its weight is not 0) is not allowed."""
     cdef Py_ssize_t i
     cdef int bad = 0
-    if domain == UNIT_INTERVAL:
-        if weight == NULL:
-            for i in range(n):
-                bad |= not (t[i] >= 0 and t[i] <= 1)
-        else:
-            for i in range(n):
-                bad |= weight[i] != 0 and not (t[i] >= 0 and t[i] <= 1)
-    elif domain == SIGN:
-        if weight == NULL:
-            for i in range(n):
-                bad |= fabs(t[i]) != 1
-        else:
-            for i in range(n):
-                bad |= weight[i] != 0 and fabs(t[i]) != 1
+    if weight == NULL:
+        for i in range(n):
+            bad |= not allowed(x[i])
+    else:
+        for i in range(n):
+            bad |= (weight[i] != 0) & (not allowed(x[i]))
     return bad
+
+
+cdef bint outside(int domain, const floating* x, const double* weight, Py_ssize_t n) noexcept nogil:
+    if domain == UNIT_INTERVAL:
+        return any_outside(in_unit_interval[floating], x, weight, n)
+    if domain == PROBABILITY:
+        return any_outside(is_probability[floating], x, weight, n)
+    if domain == NOT_NEGATIVE:
+        return any_outside(is_not_negative[floating], x, weight, n)
+    if domain == SIGN:
+        return any_outside(is_sign[floating], x, weight, n)
+    return False
 
 
 cdef inline void weigh(floating* x, const double* weight, double scale, Py_ssize_t n) noexcept nogil:
@@ -197,57 +224,117 @@ cdef inline void weigh(floating* x, const double* weight, double scale, Py_ssize
         x[i] = 0 if weight[i] == 0 else <floating> (x[i] * (scale * weight[i]))
 
 
-cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, char* bad) noexcept nogil:
+cdef struct Rows:           # where the third operand has leading axes of pred alone, an element of it has a row of pred
+    Py_ssize_t inner        # the length of a row
+    Py_ssize_t first        # the row that this chunk starts in
+    Py_ssize_t row          # the row that is being summed
+    double[2] total         # of its slopes, of its curvatures
+    double* edges           # totals of the first row, then of the last if that is another: chunks may share these
+
+
+cdef void add_rows(Rows* rows, const Call* call, floating* tile, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """Add the slopes in tile[:n] and the curvatures behind them, of elements start to start + n, to their rows."""
+    cdef Py_ssize_t i = 0, row, run
+    cdef floating* out
+    cdef int k
+    while i < n:
+        row = (start + i) // rows.inner
+        run = min(n - i, (row + 1) * rows.inner - (start + i))
+        for k in range(2):
+            out = <floating*> call.out[GRAD_2 + k]
+            if out != NULL:
+                if row != rows.row:
+                    if rows.row == rows.first:
+                        rows.edges[k] = rows.total[k]
+                    else:
+                        out[rows.row] = <floating> rows.total[k]
+                    rows.total[k] = 0
+                rows.total[k] += ordered_sum(tile + k * TILE + i, run)
+        rows.row = row
+        i += run
+
+
+cdef void join_rows(const Call* call, floating* _, Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    """Write the sums of the rows that chunks begin and end with, adding their parts in order."""
+    cdef Py_ssize_t inner = call.inputs[2].inner, row, start, first, last
+    cdef const double* edges
+    cdef floating* out
+    cdef double total
+    cdef int k
+    for k in range(2):
+        out = <floating*> call.out[GRAD_2 + k]
+        if out != NULL:
+            edges = call.edges + k
+            row = start = 0
+            total = 0
+            while start < n:
+                first = start // inner
+                last = (min(n, start + size) - 1) // inner
+                total = edges[0] + (total if first == row else 0)
+                out[first] = <floating> total
+                if last != first:
+                    total = edges[2]
+                    out[last] = <floating> total
+                row = last
+                start += size
+                edges += 4
+
+
+cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, int chunk, char* bad) noexcept nogil:
     """Run elements start to stop, tile by tile; the sum of their weighted losses."""
-    cdef floating[6 * TILE + 16] memory
+    cdef floating[7 * TILE + 16] memory
     cdef double[TILE] weights
-    cdef floating* pred_copy = aligned(memory)
-    cdef floating* target_copy = pred_copy + TILE
-    cdef floating* third_copy = target_copy + TILE
-    cdef floating* value_copy = third_copy + TILE
-    cdef floating* scratch = value_copy + TILE
+    cdef floating* copies = aligned(memory)  # of the three operands
+    cdef floating* value_copy = copies + 3 * TILE
+    cdef floating* scratch = copies + 4 * TILE
+    cdef floating* by_rows = copies + 5 * TILE
     cdef floating[MAX_PARAMETERS] parameters
     cdef double* weight = NULL if call.weight.data == NULL else weights
-    cdef const floating* pred = <const floating*> direct(&call.pred, call, _)
-    cdef const floating* target = <const floating*> direct(&call.target, call, _)
+    cdef const floating* whole[3]
+    cdef const floating* tile[3]
     cdef floating* value
+    cdef Rows rows
     cdef Tile x
     cdef double total = 0
-    cdef Py_ssize_t i = start, k
+    cdef Py_ssize_t i = start
+    cdef int k
     for k in range(MAX_PARAMETERS):
         parameters[k] = <floating> call.parameters[k]
-    x.e = scratch + TILE
-    x.u = third_copy
-    if call.third.data == NULL:
-        if floating is float:
-            x.u = SINGLE_ONES
-        else:
-            x.u = DOUBLE_ONES
+    for k in range(3):
+        whole[k] = <const floating*> direct(&call.inputs[k], call, _)
+    rows.inner = call.inputs[2].inner
+    rows.first = rows.row = start // rows.inner
+    rows.total = [0, 0]
+    rows.edges = at(call.edges, 4 * chunk)
+    x.e = scratch
     x.scale = call.scale if weight == NULL else 1
     while i < stop:
         x.n = min(TILE, stop - i)
         if weight != NULL:
-            expand(&call.weight, i, weight, x.n, <double*> pred_copy)  # not yet in use
-        x.t = at(target, i)
-        if target == NULL:
-            expand(&call.target, i, target_copy, x.n, scratch)
-            x.t = target_copy
-        if call.domain != ANY:
-            bad[0] |= outside(call.domain, <const floating*> x.t, weight, x.n)
+            expand(&call.weight, i, weight, x.n, <double*> copies)  # not yet in use
+        for k in range(3):
+            tile[k] = at(whole[k], i)
+            if call.inputs[k].data != NULL:
+                if whole[k] == NULL:
+                    expand(&call.inputs[k], i, copies + k * TILE, x.n, scratch)
+                    tile[k] = copies + k * TILE
+                bad[0] |= outside(call.domains[k], tile[k], weight, x.n)
+            elif floating is float:
+                tile[k] = SINGLE_ONES
+            else:
+                tile[k] = DOUBLE_ONES
         if call.check_only:
             i += x.n
             continue
-        x.p = at(pred, i)
-        if pred == NULL:
-            expand(&call.pred, i, pred_copy, x.n, scratch)
-            x.p = pred_copy
-        if call.third.data != NULL:
-            expand(&call.third, i, third_copy, x.n, scratch)
+        x.p = tile[0]
+        x.t = tile[1]
+        x.u = tile[2]
         value = value_copy if call.value == NULL else <floating*> call.value + i
-        x.value = value if call.value != NULL or call.sum_values or call.grad_2 != NULL else NULL
-        x.grad = at(<floating*> call.grad, i)
-        x.grad_2 = at(<floating*> call.grad_2, i)
-        x.hess = at(<floating*> call.hess, i)
+        x.value = value if call.value != NULL or call.sum_values else NULL
+        for k in range(DERIVATIVES):
+            x.out[k] = at(<floating*> call.out[k], i)
+            if k >= GRAD_2 and call.edges != NULL and call.out[k] != NULL:
+                x.out[k] = by_rows + (k - GRAD_2) * TILE
         if floating is float:
             SINGLE[call.loss](&x, parameters)
         else:
@@ -257,10 +344,14 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
         if weight != NULL:
             if call.value != NULL:
                 weigh(value, weight, 1, x.n)
-            weigh(<floating*> x.grad, weight, call.scale, x.n)
-            weigh(<floating*> x.grad_2, weight, call.scale, x.n)
-            weigh(<floating*> x.hess, weight, call.scale, x.n)
+            for k in range(DERIVATIVES):
+                weigh(<floating*> x.out[k], weight, call.scale, x.n)
+        if call.edges != NULL:
+            add_rows(&rows, call, by_rows, i, x.n)
         i += x.n
+    if call.edges != NULL:
+        for k in range(2):
+            rows.edges[k if rows.row == rows.first else 2 + k] = rows.total[k]
     return total
 
 
@@ -273,51 +364,58 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
     if threads <= 1:
         for k in range(chunks):
             flag[k] = 0
-            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), <int> k, &flag[k])
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain(chunks, threads), num_threads=threads):
             flag[k] = 0
-            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), <int> k, &flag[k])
     for k in range(chunks):
         total += partial[k]
         bad[0] |= flag[k]
+    if call.edges != NULL and not call.check_only:
+        join_rows(call, _, n, size)
     return total
 
 
 def run(
-    int loss, cnp.ndarray pred, cnp.ndarray target, cnp.ndarray third, cnp.ndarray weight,
-    Py_ssize_t weight_inner, tuple parameters, int domain, bint check_only, double scale, bint sum_values,
-    cnp.ndarray value, cnp.ndarray grad, cnp.ndarray grad_2, cnp.ndarray hess, int threads
+    int loss, tuple inputs, Py_ssize_t third_inner, cnp.ndarray weight, Py_ssize_t weight_inner, tuple parameters,
+    tuple domains, bint check_only, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
 ):
-    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where a target is not in the domain.
+    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an operand is not in its domain.
 
-    threads = 0 stands for an input so small that releasing the GIL would cost more than it gives.
+    `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for gradient
+    and Hessian by pred and by the third operand. What there is not is None. An element of the third operand has
+    `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. threads = 0 stands for an
+    input so small that releasing the GIL would cost more than it gives.
     """
     cdef Call call
+    cdef cnp.ndarray pred = inputs[0]
+    cdef cnp.ndarray edges = None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(pred)
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    cdef double largest = FLT_MAX if single else DBL_MAX
     cdef char bad = 0
     cdef double total
     cdef int k
     call.loss = loss
-    call.domain = domain
+    for k in range(3):
+        call.inputs[k] = operand(inputs[k], third_inner if k == 2 else 1)
+        call.domains[k] = DOMAINS[domains[k]]
     call.check_only = check_only
-    call.pred = operand(pred, 1)
-    call.target = operand(target, 1)
-    call.third = operand(third, 1)
     call.weight = operand(weight, weight_inner)
     if len(parameters) > MAX_PARAMETERS:
         raise IndexError("too many parameters: raise MAX_PARAMETERS")
     for k in range(MAX_PARAMETERS):
-        call.parameters[k] = parameters[k] if k < len(parameters) else 0
-        if single:
-            call.parameters[k] = fmin(call.parameters[k], FLT_MAX)
+        call.parameters[k] = fmin(parameters[k], largest) if k < len(parameters) else 0
     call.scale = fmin(scale, FLT_MAX) if single and weight is None else scale  # a slope of 0 times inf would be NaN
     call.sum_values = sum_values
     call.value = address(value)
-    call.grad = address(grad)
-    call.grad_2 = address(grad_2)
-    call.hess = address(hess)
+    for k in range(DERIVATIVES):
+        call.out[k] = address(derivatives[k])
+    call.edges = NULL
+    if third_inner != 1 and call.out[GRAD_2] != NULL:
+        edges = np.empty(4 * MAX_CHUNKS)
+        call.edges = <double*> cnp.PyArray_DATA(edges)
     if threads == 0:
         total = run_all(&call, <float*> NULL, n, 0, &bad) if single else run_all(&call, <double*> NULL, n, 0, &bad)
     else:

@@ -30,9 +30,11 @@
 
 /* a * b + c, in one rounding where that is one instruction. Both are accurate enough; a libm call would not be fast. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMA)
+#define VM_FMA 1
 #define VM_FMA_F(a, b, c) __builtin_fmaf((a), (b), (c))
 #define VM_FMA_D(a, b, c) __builtin_fma((a), (b), (c))
 #else
+#define VM_FMA 0
 #define VM_FMA_F(a, b, c) ((a) * (b) + (c))
 #define VM_FMA_D(a, b, c) ((a) * (b) + (c))
 #endif
@@ -54,6 +56,22 @@ VM_INLINE float vm_at_least_f(float x, float bound) { return x < bound ? bound :
 VM_INLINE double vm_at_least_d(double x, double bound) { return x < bound ? bound : x; }
 VM_INLINE float vm_at_most_f(float x, float bound) { return x > bound ? bound : x; }
 VM_INLINE double vm_at_most_d(double x, double bound) { return x > bound ? bound : x; }
+
+/* a b - p for the rounded product p: its rounding error. Without FMA the factors are cut in half (Dekker), by bits and
+ * not by a multiplication, which could overflow. */
+VM_INLINE float vm_product_error_f(float a, float b, float p) {
+    if (VM_FMA) return VM_FMA_F(a, b, -p);
+    const float a_high = vm_from_bits_f(vm_bits_f(a) & ~0xfffu), a_low = a - a_high;
+    const float b_high = vm_from_bits_f(vm_bits_f(b) & ~0xfffu), b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+}
+
+VM_INLINE double vm_product_error_d(double a, double b, double p) {
+    if (VM_FMA) return VM_FMA_D(a, b, -p);
+    const double a_high = vm_from_bits_d(vm_bits_d(a) & ~0x7ffffffull), a_low = a - a_high;
+    const double b_high = vm_from_bits_d(vm_bits_d(b) & ~0x7ffffffull), b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+}
 
 
 /* ---- exp, expm1 ----------------------------------------------------------------------------------------------------
@@ -116,6 +134,40 @@ VM_INLINE double vm_exp_d(double x) {
     const uint64_t rest = (vm_bits_d(t) << 52) - half;
     const double result = vm_exp_reduced_d(r) * vm_from_bits_d(rest) * vm_from_bits_d(half);
     return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
+}
+
+/* e^(x + low) for a low that is below an ulp of x or so: what the rounding of x lost. */
+VM_INLINE float vm_exp_sum_f(float x, float low) {
+    const float shift = VM_ROUND_F + 2 * 127;
+    const float t = VM_FMA_F(x, VM_LOG2E_F, shift);
+    const float n = t - shift;
+    const float r = VM_FMA_F(n, -VM_LN2_LO_F, VM_FMA_F(n, -VM_LN2_HI_F, x)) + low;
+    const uint32_t half = (vm_bits_f(t) & ~1u) << 22;
+    const uint32_t rest = (vm_bits_f(t) << 23) - half;
+    const float result = vm_exp_reduced_f(r) * vm_from_bits_f(rest) * vm_from_bits_f(half);
+    return x > 89.0f ? INFINITY : (x < -104.0f ? 0.0f : result);
+}
+
+VM_INLINE double vm_exp_sum_d(double x, double low) {
+    const double shift = VM_ROUND_D + 2 * 1023;
+    const double t = VM_FMA_D(x, VM_LOG2E_D, shift);
+    const double n = t - shift;
+    const double r = VM_FMA_D(n, -VM_LN2_LO_D, VM_FMA_D(n, -VM_LN2_HI_D, x)) + low;
+    const uint64_t half = (vm_bits_d(t) & ~1ull) << 51;
+    const uint64_t rest = (vm_bits_d(t) << 52) - half;
+    const double result = vm_exp_reduced_d(r) * vm_from_bits_d(rest) * vm_from_bits_d(half);
+    return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
+}
+
+/* e^(a b). Rounding a b alone would cost up to abs(a b) / 2 ulp of the result. */
+VM_INLINE float vm_exp_of_product_f(float a, float b) {
+    const float p = a * b;
+    return vm_exp_sum_f(p, vm_product_error_f(a, b, p));
+}
+
+VM_INLINE double vm_exp_of_product_d(double a, double b) {
+    const double p = a * b;
+    return vm_exp_sum_d(p, vm_product_error_d(a, b, p));
 }
 
 /* e^x for x in [-inf, 0] (softmax after the maximum is subtracted, e^-abs(x)). No overflow, and n spans little enough
@@ -260,41 +312,111 @@ VM_INLINE double vm_log_ends_d(double x, double result) {
     return x > 0.0 ? (x < (double)INFINITY ? result : x) : at_most_zero;
 }
 
-/* Subnormals are multiplied by 2^23 (2^52) first. */
-VM_INLINE float vm_log_f(float x) {
+/* x = m / 2^minus_k with m in (sqrt(1/2), sqrt(2)]. Subnormals are multiplied by 2^23 (2^52) first. */
+VM_INLINE float vm_log_split_f(float x, float *minus_k) {
     const int tiny = x < 0x1p-126f;
     const uint32_t bits = vm_bits_f(tiny ? x * 0x1p23f : x);
-    const int32_t minus_k = (int32_t)(VM_SQRT2_BITS_F - bits) >> 23;
-    const float m = vm_from_bits_f(bits + ((uint32_t)minus_k << 23));
-    return vm_log_ends_f(x, vm_log_reduced_f(m - 1.0f, (float)minus_k + (tiny ? 23.0f : 0.0f)));
+    const int32_t k = (int32_t)(VM_SQRT2_BITS_F - bits) >> 23;
+    *minus_k = (float)k + (tiny ? 23.0f : 0.0f);
+    return vm_from_bits_f(bits + ((uint32_t)k << 23));
 }
 
 /* 2^52 with a small integer or-ed into its low bits is 2^52 plus that integer: the conversion to double. */
-VM_INLINE double vm_log_d(double x) {
+VM_INLINE double vm_log_split_d(double x, double *minus_k) {
     const int tiny = x < 0x1p-1022;
     const uint64_t bits = vm_bits_d(tiny ? x * 0x1p52 : x);
     const uint64_t biased = VM_SQRT2_BITS_D + (1024ull << 52) - bits;
-    const double minus_k = vm_from_bits_d(biased >> 52 | 0x433ull << 52) - (tiny ? 0x1p52 + 1024 - 52 : 0x1p52 + 1024);
-    const double m = vm_from_bits_d(VM_SQRT2_BITS_D - (biased & 0xfffffffffffffull));
+    *minus_k = vm_from_bits_d(biased >> 52 | 0x433ull << 52) - (tiny ? 0x1p52 + 1024 - 52 : 0x1p52 + 1024);
+    return vm_from_bits_d(VM_SQRT2_BITS_D - (biased & 0xfffffffffffffull));
+}
+
+VM_INLINE float vm_log_f(float x) {
+    float minus_k;
+    const float m = vm_log_split_f(x, &minus_k);
+    return vm_log_ends_f(x, vm_log_reduced_f(m - 1.0f, minus_k));
+}
+
+VM_INLINE double vm_log_d(double x) {
+    double minus_k;
+    const double m = vm_log_split_d(x, &minus_k);
     return vm_log_ends_d(x, vm_log_reduced_d(m - 1.0, minus_k));
 }
 
-/* log(1 + x): k from the rounded 1 + x, but f = 2^-k (1 + x) - 1 = 2^-k x - (1 - 2^-k), rounded once. So no correction
- * term is needed. The factor is 4 * 2^-k, because 2^-128 (2^-1024) is subnormal. */
+/* log x for x in [0, 2] where d = x - 1 is known better than x tells: it takes the place of m - 1 where k = 0. The sum
+ * x + d is NaN if either is. */
+VM_INLINE float vm_log_near_one_f(float x, float d) {
+    float minus_k;
+    const float m = vm_log_split_f(x, &minus_k);
+    const float result = vm_log_reduced_f(minus_k == 0.0f ? d : m - 1.0f, minus_k);
+    return x + d >= -1.0f ? (x > 0.0f ? result : -INFINITY) : NAN;
+}
+
+VM_INLINE double vm_log_near_one_d(double x, double d) {
+    double minus_k;
+    const double m = vm_log_split_d(x, &minus_k);
+    const double result = vm_log_reduced_d(minus_k == 0.0 ? d : m - 1.0, minus_k);
+    return x + d >= -1.0 ? (x > 0.0 ? result : -(double)INFINITY) : (double)NAN;
+}
+
+/* 1 + x = (1 + f) / 2^minus_k with 1 + f in (top / 2, top], k from the rounded 1 + x, but f = 2^-k (1 + x) - 1 =
+ * 2^-k x - (1 - 2^-k), rounded once. So no correction term is needed. The factor is 4 * 2^-k, because 2^-128 (2^-1024) is
+ * subnormal. */
+VM_INLINE float vm_log1p_split_f(float x, uint32_t top_bits, float *minus_k) {
+    const int32_t k = (int32_t)(top_bits - vm_bits_f(1.0f + x)) >> 23;
+    const float s = vm_from_bits_f(((uint32_t)k << 23) + (129u << 23));
+    *minus_k = (float)k;
+    return 0.25f * VM_FMA_F(x, s, -(4.0f - s));
+}
+
+VM_INLINE double vm_log1p_split_d(double x, uint64_t top_bits, double *minus_k) {
+    const uint64_t biased = top_bits + (1024ull << 52) - vm_bits_d(1.0 + x);
+    const double s = vm_from_bits_d((biased & 0xfff0000000000000ull) + (1ull << 52));
+    *minus_k = vm_from_bits_d(biased >> 52 | 0x433ull << 52) - (0x1p52 + 1024);
+    return 0.25 * VM_FMA_D(x, s, -(4.0 - s));
+}
+
 VM_INLINE float vm_log1p_f(float x) {
-    const uint32_t bits = vm_bits_f(1.0f + x);
-    const int32_t minus_k = (int32_t)(VM_SQRT2_BITS_F - bits) >> 23;
-    const float s = vm_from_bits_f(((uint32_t)minus_k << 23) + (129u << 23));
-    const float f = 0.25f * VM_FMA_F(x, s, -(4.0f - s));
-    return vm_log_ends_f(1.0f + x, vm_log_reduced_f(f, (float)minus_k));
+    float minus_k;
+    const float f = vm_log1p_split_f(x, VM_SQRT2_BITS_F, &minus_k);
+    return vm_log_ends_f(1.0f + x, vm_log_reduced_f(f, minus_k));
 }
 
 VM_INLINE double vm_log1p_d(double x) {
-    const uint64_t biased = VM_SQRT2_BITS_D + (1024ull << 52) - vm_bits_d(1.0 + x);
-    const double minus_k = vm_from_bits_d(biased >> 52 | 0x433ull << 52) - (0x1p52 + 1024);
-    const double s = vm_from_bits_d((biased & 0xfff0000000000000ull) + (1ull << 52));
-    const double f = 0.25 * VM_FMA_D(x, s, -(4.0 - s));
+    double minus_k;
+    const double f = vm_log1p_split_d(x, VM_SQRT2_BITS_D, &minus_k);
     return vm_log_ends_d(1.0 + x, vm_log_reduced_d(f, minus_k));
+}
+
+/* x - log(1 + x) for x in [0, inf], as (x - k ln2 - f) + (f - log(1 + f)). The first is exactly 0 where k = 0, the second
+ * is f^2 P(f), relative error 2^-26.8, or s (f - s^2 R(s^2)), 2^-57.3. With 1 + f in (3/4, 3/2], f is exact where k > 0:
+ * its error would count several times, since x - log(1 + x) is much smaller than x there. */
+#define VM_THREE_HALVES_BITS_F 0x3fc00000u
+#define VM_THREE_HALVES_BITS_D 0x3ff8000000000000ull
+
+VM_INLINE float vm_x_minus_log1p_f(float x) {
+    float minus_k;
+    const float f = vm_log1p_split_f(x, VM_THREE_HALVES_BITS_F, &minus_k), z = f * f;
+    const float p0 = VM_FMA_F(f, -0x1.555556p-2f, 0.5f);
+    const float p1 = VM_FMA_F(f, -0x1.9999a8p-3f, 0x1.00004ap-2f);
+    const float p2 = VM_FMA_F(f, -0x1.243df6p-3f, 0x1.55281ep-3f);
+    const float p3 = VM_FMA_F(f, -0x1.df8ffp-4f, 0x1.03baf2p-3f);
+    const float p4 = VM_FMA_F(f, -0x1.4a2e28p-5f, 0x1.7f8dd6p-4f);
+    const float p = VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, p4, p3), p2), p1), p0);
+    const float result = VM_FMA_F(z, p, VM_FMA_F(minus_k, VM_LN2_F, x) - f);
+    return x < INFINITY ? result : x;
+}
+
+VM_INLINE double vm_x_minus_log1p_d(double x) {
+    double minus_k;
+    const double f = vm_log1p_split_d(x, VM_THREE_HALVES_BITS_D, &minus_k);
+    const double s = f / (2.0 + f), z = s * s, zz = z * z;
+    const double p0 = VM_FMA_D(z, 0x1.999999999aa6fp-2, 0x1.5555555555554p-1);
+    const double p1 = VM_FMA_D(z, 0x1.c71c738e3acc3p-3, 0x1.2492492320fc5p-2);
+    const double p2 = VM_FMA_D(z, 0x1.3b2f1a9929269p-3, 0x1.745c82bbcac4fp-3);
+    const double p3 = VM_FMA_D(z, 0x1.18e591f975b63p-3, 0x1.0e34619a19bd6p-3);
+    const double R = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, p3, p2), p1), p0);
+    const double result = VM_FMA_D(s, VM_FMA_D(-z, R, f), VM_FMA_D(minus_k, VM_LN2_D, x) - f);
+    return x < (double)INFINITY ? result : x;
 }
 
 /* log(1 + e) for e in [0, 1], where no reduction is needed. float: e + e^2 Q(e), relative error 2^-27.5; the 2^-100
@@ -351,6 +473,118 @@ VM_INLINE float vm_log_sigmoid_f(float x) {
 
 VM_INLINE double vm_log_sigmoid_d(double x) {
     return vm_at_most_d(x, -0.0) - vm_log1p_01_d(vm_exp_nonpositive_d(-vm_fabs_d(x)));
+}
+
+
+/* ---- the hyperbolic family -----------------------------------------------------------------------------------------
+ *
+ * From x and e = exp_nonpositive(-2 abs(x)), which the caller computes: in a loop of its own, if that is faster, and once
+ * for both. Where e would cancel, a polynomial in x^2 takes over.
+ *
+ * log cosh x = abs(x) + log(1 + e) - ln2, or x^2/2 + x^4 P(x^2); relative error 2^-27.6 and 2^-57.3.
+ */
+VM_INLINE float vm_log_cosh_f(float x, float e) {
+    const float y = vm_fabs_f(x), z = y * y, zz = z * z;
+    const float p0 = VM_FMA_F(z, 0x1.6c012ap-6f, -0x1.55552p-4f);
+    const float p1 = VM_FMA_F(z, 0x1.08d818p-9f, -0x1.b73d4p-8f);
+    const float p = VM_FMA_F(zz, VM_FMA_F(zz, -0x1.c703f4p-12f, p1), p0);
+    const float large = (y - VM_LN2_HI_F) + (vm_log1p_01_f(e) - VM_LN2_LO_F);
+    return y < 0.75f ? VM_FMA_F(zz, p, 0.5f * z) : large;
+}
+
+VM_INLINE double vm_log_cosh_d(double x, double e) {
+    const double y = vm_fabs_d(x), z = y * y, zz = z * z;
+    const double p0 = VM_FMA_D(z, 0x1.6c16c16c1686cp-6, -0x1.5555555555554p-4);
+    const double p1 = VM_FMA_D(z, 0x1.1ea5d392e53cfp-9, -0x1.ba1ba1b9ee1ecp-8);
+    const double p2 = VM_FMA_D(z, 0x1.0d0b2b66d365ep-12, -0x1.833d9a6e0b9c7p-11);
+    const double p3 = VM_FMA_D(z, 0x1.12d4d99efe81dp-15, -0x1.7d9f672b4f561p-14);
+    const double p4 = VM_FMA_D(z, 0x1.1f480cc6fe953p-18, -0x1.8f5f615e7d14fp-17);
+    const double p5 = VM_FMA_D(z, 0x1.9de250fd839a7p-22, -0x1.812888995425dp-20);
+    const double q = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, -0x1.f6252bf1d2d6cp-25, p5), p4), p3);
+    const double p = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, q, p2), p1), p0);
+    const double large = (y - VM_LN2_HI_D) + (vm_log1p_01_d(e) - VM_LN2_LO_D);
+    return y < 0.75 ? VM_FMA_D(zz, p, 0.5 * z) : large;
+}
+
+/* tanh x = (1 - e) / (1 + e), or x + x^3 P(x^2); relative error 2^-30.7 and 2^-56.4. */
+VM_INLINE float vm_tanh_from_f(float x, float e) {
+    const float y = vm_fabs_f(x), z = y * y;
+    const float p0 = VM_FMA_F(z, 0x1.110b6ep-3f, -0x1.55554cp-2f);
+    const float p1 = VM_FMA_F(z, 0x1.3d15eep-6f, -0x1.b7fa5ap-5f);
+    const float small = VM_FMA_F(y * z, VM_FMA_F(z * z, p1, p0), y);
+    return vm_copysign_f(y < 0.3515625f ? small : (1.0f - e) / (1.0f + e), x);
+}
+
+VM_INLINE double vm_tanh_from_d(double x, double e) {
+    const double y = vm_fabs_d(x), z = y * y, zz = z * z;
+    const double p0 = VM_FMA_D(z, 0x1.11111110fcc3p-3, -0x1.55555555554b7p-2);
+    const double p1 = VM_FMA_D(z, 0x1.664f3ecdfc363p-6, -0x1.ba1ba19d95c6cp-5);
+    const double p2 = VM_FMA_D(z, 0x1.d66c28ae53848p-9, -0x1.226c60545ddc9p-7);
+    const double p3 = VM_FMA_D(z, 0x1.f0b4d4a9895f5p-12, -0x1.76ef47260ab0bp-10);
+    const double small = VM_FMA_D(y * z, VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, p3, p2), p1), p0), y);
+    return vm_copysign_d(y < 0.3515625 ? small : (1.0 - e) / (1.0 + e), x);
+}
+
+
+/* ---- pow -----------------------------------------------------------------------------------------------------------
+ *
+ * x^y = e^(y log x). An error of log x grows by y, so it is computed with more bits than the type has: float in double,
+ * double as the sum of two. With s as in log: log(1 + f) = 2 s + s^3 R(s^2).
+ */
+VM_INLINE float vm_pow_ends_f(float x, float y, float result) {
+    const float end = y == 0.0f && x == x ? 1.0f : x;
+    return x > 0.0f && x < INFINITY ? result : end;
+}
+
+VM_INLINE double vm_pow_ends_d(double x, double y, double result) {
+    const double end = y == 0.0 && x == x ? 1.0 : x;
+    return x > 0.0 && x < (double)INFINITY ? result : end;
+}
+
+/* x^y for x in [0, inf] and finite y >= 0. Relative error of the logarithm: 2^-37.6. */
+VM_INLINE float vm_pow_f(float x, float y) {
+    float minus_k;
+    const double f = vm_log_split_f(x, &minus_k) - 1.0f;
+    const double s = f / (2.0 + f), z = s * s;
+    const double p0 = VM_FMA_D(z, 0x1.999a7a1e1f992p-2, 0x1.555554fddf8bap-1);
+    const double p1 = VM_FMA_D(z, 0x1.e2f2e04da4735p-3, 0x1.2438f0c3fa99fp-2);
+    const double log_x = VM_FMA_D(minus_k, -VM_LN2_D, VM_FMA_D(s * z, VM_FMA_D(z * z, p1, p0), s + s));
+    const double product = y * log_x;
+    const float high = (float)product;
+    return vm_pow_ends_f(x, y, vm_exp_sum_f(high, (float)(product - high)));
+}
+
+/* log(1 + f) - k ln2 and, in `low`, what its rounding lost: s, s^2, R = 2/3 + s^2 P(s^2) and their products are all sums
+ * of two. Relative error of the sum: about 2^-64. */
+VM_INLINE double vm_log_reduced_twice_d(double f, double minus_k, double *low) {
+    const double d = 2.0 + f, inverse = 1.0 / d;
+    const double s = f * inverse, sd = s * d;
+    const double s_low = inverse * (((f - sd) - vm_product_error_d(s, d, sd)) - s * (f - (d - 2.0)));
+    const double z = s * s, zz = z * z;
+    const double z_low = VM_FMA_D(s + s, s_low, vm_product_error_d(s, s, z));
+    const double p0 = VM_FMA_D(z, 0x1.2492492457fa9p-2, 0x1.9999999999b2fp-2);
+    const double p1 = VM_FMA_D(z, 0x1.745ce9f3d8acap-3, 0x1.c71c722d34bb4p-3);
+    const double p2 = VM_FMA_D(z, 0x1.0f802b658c7e2p-3, 0x1.3b1ee926985fbp-3);
+    const double p = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, 0x1.0e4056d1e0b82p-3, p2), p1), p0);
+    const double zp = z * p;
+    const double R = 0x1.5555555555555p-1 + zp;
+    const double R_low = ((0x1.5555555555555p-1 - R) + zp) + 0x1.5555555555555p-55;
+    const double t = z * R;
+    const double t_low = VM_FMA_D(z, R_low, VM_FMA_D(z_low, R, vm_product_error_d(z, R, t)));
+    const double u = s * t;
+    const double u_low = VM_FMA_D(s, t_low, VM_FMA_D(s_low, t, vm_product_error_d(s, t, u)));
+    const double a = minus_k * -VM_LN2_HI_D, b = s + s;
+    const double ab = a + b, result = ab + u;
+    *low = (((a - ab) + b) + ((ab - result) + u)) + VM_FMA_D(minus_k, -VM_LN2_LO_D, VM_FMA_D(2.0, s_low, u_low));
+    return result;
+}
+
+VM_INLINE double vm_pow_d(double x, double y) {
+    double minus_k, low;
+    const double m = vm_log_split_d(x, &minus_k);
+    const double log_x = vm_log_reduced_twice_d(m - 1.0, minus_k, &low);
+    const double product = y * log_x;
+    return vm_pow_ends_d(x, y, vm_exp_sum_d(product, VM_FMA_D(y, low, vm_product_error_d(y, log_x, product))));
 }
 
 

@@ -9,12 +9,18 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_nonpositive_d(double x) noexcept
     float vm_exp_difference_f(float x, float y) noexcept
     double vm_exp_difference_d(double x, double y) noexcept
+    float vm_exp_of_product_f(float a, float b) noexcept
+    double vm_exp_of_product_d(double a, double b) noexcept
     float vm_expm1_f(float x) noexcept
     double vm_expm1_d(double x) noexcept
     float vm_log_f(float x) noexcept
     double vm_log_d(double x) noexcept
+    float vm_log_near_one_f(float x, float d) noexcept
+    double vm_log_near_one_d(double x, double d) noexcept
     float vm_log1p_f(float x) noexcept
     double vm_log1p_d(double x) noexcept
+    float vm_x_minus_log1p_f(float x) noexcept
+    double vm_x_minus_log1p_d(double x) noexcept
     float vm_log1p_01_f(float x) noexcept
     double vm_log1p_01_d(double x) noexcept
     float vm_tanh_f(float x) noexcept
@@ -25,6 +31,12 @@ cdef extern from "vecmath.h" nogil:
     double vm_softplus_d(double x) noexcept
     float vm_log_sigmoid_f(float x) noexcept
     double vm_log_sigmoid_d(double x) noexcept
+    float vm_log_cosh_f(float x, float e) noexcept
+    double vm_log_cosh_d(double x, double e) noexcept
+    float vm_tanh_from_f(float x, float e) noexcept
+    double vm_tanh_from_d(double x, double e) noexcept
+    float vm_pow_f(float x, float y) noexcept
+    double vm_pow_d(double x, double y) noexcept
     float vm_sqrt_f(float x) noexcept
     double vm_sqrt_d(double x) noexcept
     float vm_fabs_f(float x) noexcept
@@ -54,6 +66,11 @@ cdef inline floating exp_difference(floating x, floating y) noexcept nogil:
     return vm_exp_difference_f(x, y) if floating is float else vm_exp_difference_d(x, y)
 
 
+# exp(a b), without the rounding error of the product.
+cdef inline floating exp_of_product(floating a, floating b) noexcept nogil:
+    return vm_exp_of_product_f(a, b) if floating is float else vm_exp_of_product_d(a, b)
+
+
 cdef inline floating expm1(floating x) noexcept nogil:
     return vm_expm1_f(x) if floating is float else vm_expm1_d(x)
 
@@ -62,8 +79,18 @@ cdef inline floating log(floating x) noexcept nogil:
     return vm_log_f(x) if floating is float else vm_log_d(x)
 
 
+# log of x in [0, 2], with d = x - 1 more accurate than x is.
+cdef inline floating log_near_one(floating x, floating d) noexcept nogil:
+    return vm_log_near_one_f(x, d) if floating is float else vm_log_near_one_d(x, d)
+
+
 cdef inline floating log1p(floating x) noexcept nogil:
     return vm_log1p_f(x) if floating is float else vm_log1p_d(x)
+
+
+# x - log1p(x) of x in [0, inf] or NaN.
+cdef inline floating x_minus_log1p(floating x) noexcept nogil:
+    return vm_x_minus_log1p_f(x) if floating is float else vm_x_minus_log1p_d(x)
 
 
 # log1p of x in [0, 1] or NaN, cheaper.
@@ -86,6 +113,20 @@ cdef inline floating softplus(floating x) noexcept nogil:
 
 cdef inline floating log_sigmoid(floating x) noexcept nogil:
     return vm_log_sigmoid_f(x) if floating is float else vm_log_sigmoid_d(x)
+
+
+# log(cosh(x)) and tanh(x) from e = exp_nonpositive(-2 abs(x)).
+cdef inline floating log_cosh(floating x, floating e) noexcept nogil:
+    return vm_log_cosh_f(x, e) if floating is float else vm_log_cosh_d(x, e)
+
+
+cdef inline floating tanh_from(floating x, floating e) noexcept nogil:
+    return vm_tanh_from_f(x, e) if floating is float else vm_tanh_from_d(x, e)
+
+
+# x^y for x in [0, inf] or NaN, and finite y >= 0.
+cdef inline floating pow(floating x, floating y) noexcept nogil:
+    return vm_pow_f(x, y) if floating is float else vm_pow_d(x, y)
 
 
 cdef inline floating sqrt(floating x) noexcept nogil:

@@ -28,7 +28,9 @@ P = ParamSpec("P")
 METHODS = """\
 A loss is called for its value; ``.grad``, ``.value_and_grad`` and ``.grad_and_hess`` take the same arguments for the
 gradient, for both in one pass, and for the gradient and the diagonal of the Hessian. `sample_weight`, `reduction`,
-`normalizer` and `out` mean the same for every loss: see `fastloss.Loss`."""
+`normalizer` and `out` mean the same for every loss: see `fastloss.Loss`. The first input fixes the dtype of the result;
+the others may have any real dtype, bool and integers too. TypeError for an input of a wrong dtype or a parameter of a
+wrong type, ValueError for shapes that do not match and for a value out of its domain, named with its position."""
 
 
 class Method(functools.partial):  # type: ignore[type-arg]
@@ -59,7 +61,8 @@ class Loss(Generic[P]):
     Notes
     -----
     The value is a float, or with ``reduction="none"`` an array. Derivatives are those of the returned value, and have
-    the shape and dtype of the input: float32 or float64. Sums are accumulated in double precision. The same input gives
+    the shape and dtype of the input: float32 or float64. A loss with several differentiable inputs gives a tuple for
+    each of gradient and Hessian, and takes one as `out`. Sums are accumulated in double precision. The same input gives
     the same bits for any number of threads.
 
     Examples
@@ -83,13 +86,14 @@ class Loss(Generic[P]):
     #: The gradient and the diagonal of the Hessian, in one pass; `out` is a tuple of both.
     grad_and_hess: Callable[P, tuple[Any, Any]]
 
-    def __init__(self, function: Callable[Concatenate[int, P], Any]) -> None:
+    def __init__(self, function: Callable[Concatenate[int, P], Any], reduction: str = "mean") -> None:
         functools.update_wrapper(self, function)
         self._function = function
         # The first parameter says what is wanted; the last is **common, and stands for the arguments of every loss.
         signature = inspect.signature(function)
         own = list(signature.parameters.values())[1:-1]
-        common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in COMMON.items()]
+        defaults = COMMON | {"reduction": reduction}
+        common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in defaults.items()]
         self.__signature__ = signature.replace(parameters=[*own, *common])
         # As in NumPy's ufuncs, the usage is part of the docstring: help() shows no more than that of an object.
         self._usage = str(inspect.Signature([p.replace(annotation=p.empty) for p in [*own, *common]]))

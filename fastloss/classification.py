@@ -18,7 +18,79 @@ if TYPE_CHECKING:
 
     from fastloss._loss import Common
 
-__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "hinge"]
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_focal",
+    "brier",
+    "cross_entropy",
+    "exponential",
+    "hinge",
+    "logistic",
+    "modified_huber",
+    "perceptron",
+    "sigmoid_focal",
+    "sigmoid_poly1",
+    "squared_hinge",
+]
+
+
+@Loss
+def binary_cross_entropy(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    alpha: float | None = None,
+    label_smoothing: float = 0.0,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Binary cross-entropy of a probability. Of a logit, `binary_cross_entropy_with_logits` is more accurate and
+    faster.
+
+    With t' = t (1 - label_smoothing) + label_smoothing / 2, and alpha_t = alpha t' + (1 - alpha) (1 - t') (1 without
+    `alpha`)::
+
+        alpha_t (-t' max(log p, -100) - (1 - t') max(log(1 - p), -100))
+
+    so a wrong certainty costs 100, not inf. The gradient alpha_t ((1 - t') / (1 - p) - t' / p) is exact down to the
+    smallest normal number of the dtype, which then takes the place of the denominator: it is finite, always. The second
+    derivative is alpha_t ((1 - t') / (1 - p)^2 + t' / p^2).
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Probabilities in [0, 1] of any shape, float32 or float64.
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+    alpha : float, optional
+        Balance in [0, 1]: alpha weighs the positive label, 1 - alpha the negative one.
+    label_smoothing : float, default 0.0
+        In [0, 1]: moves the labels towards 1/2.
+
+    References
+    ----------
+    D. R. Cox, The Regression Analysis of Binary Sequences, JRSS B 20 (1958).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.binary_cross_entropy.value_and_grad(np.array([0.5, 0.0]), np.array([1, 1]), reduction="none")
+    (array([  0.69314718, 100.        ]), array([-2.00000000e+000, -4.49423284e+307]))
+    """
+    return elementwise(
+        want,
+        "binary_cross_entropy",
+        pred,
+        target,
+        (*_smoothing(label_smoothing), *_balance(alpha)),
+        common,
+        pred_domain="probability",
+        domain="unit interval",
+    )
 
 
 @Loss
@@ -47,22 +119,15 @@ def binary_cross_entropy_with_logits(
     Parameters
     ----------
     pred : array_like
-        Logits of any shape, float32 or float64. They fix the dtype of the result.
+        Logits of any shape, float32 or float64.
     target : array_like
-        Of the shape of `pred`: labels 0 and 1 or probabilities in between; any real dtype, bool and integers too.
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
     pos_weight : float or array_like, optional
         Weight >= 0 of the positive label: a number, or one for each index of the last axis.
     alpha : float, optional
         Balance in [0, 1]: alpha weighs the positive label, 1 - alpha the negative one.
     label_smoothing : float, default 0.0
         In [0, 1]: moves the labels towards 1/2.
-
-    Raises
-    ------
-    TypeError
-        If `pred` is not float32 or float64, `target` not real, or a parameter not a number.
-    ValueError
-        If the shapes differ, a target is outside [0, 1], a parameter outside its range, or a weight negative.
 
     References
     ----------
@@ -78,23 +143,191 @@ def binary_cross_entropy_with_logits(
     >>> fl.binary_cross_entropy_with_logits.grad(logits, labels, reduction="sum")
     array([-5.00000000e-01, -4.24835426e-18,  0.00000000e+00])
     """
-    smoothing = number(label_smoothing, "label_smoothing", 0, 1)
-    balance = (1.0, 1.0)
-    if alpha is not None:
-        alpha = number(alpha, "alpha", 0, 1)
-        balance = (alpha, 1 - alpha)
     return elementwise(
         want,
         "binary_cross_entropy_with_logits",
         pred,
         target,
-        (smoothing / 2, 1 - smoothing, *balance),
+        (*_smoothing(label_smoothing), *_balance(alpha)),
         common,
         domain="unit interval",
         along_last_axis=(
             None if pos_weight is None else ("pos_weight", pos_weight, _checks.positive_weight(pos_weight))
         ),
     )
+
+
+@Loss
+def binary_focal(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Focal loss of a probability: cross-entropy in which elements that are right already count little.
+
+    With p_t = p t + (1 - p) (1 - t) and alpha_t = alpha t + (1 - alpha) (1 - t) (1 without `alpha`)::
+
+        -alpha_t (1 - p_t)^gamma max(log p_t, -100)
+
+    The gradient is -(2 t - 1) alpha_t (1 - p_t)^gamma (1 / p_t - gamma log(p_t) / (1 - p_t)), finite for every p in [0,
+    1]. Of a logit, `sigmoid_focal` is more accurate and faster.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Probabilities in [0, 1] of any shape, float32 or float64.
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+    gamma : float, default 2.0
+        How little easy elements count, >= 0; 0 is cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
+    alpha : float, optional
+        Balance in [0, 1]: alpha weighs the positive label, 1 - alpha the negative one.
+
+    References
+    ----------
+    T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.binary_focal.value_and_grad(np.array([0.5, 1.0]), np.array([1, 1]), reduction="none")
+    (array([0.1732868, 0.       ]), array([-1.19314718, -0.        ]))
+    """
+    kernel, parameters = _focal("binary_focal", gamma, alpha)
+    return elementwise(
+        want,
+        "binary_focal",
+        pred,
+        target,
+        parameters,
+        common,
+        kernel=kernel,
+        pred_domain="probability",
+        domain="unit interval",
+    )
+
+
+@Loss
+def sigmoid_focal(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Focal loss of a logit: binary cross-entropy in which elements that are right already count little.
+
+    With p = sigmoid(z), p_t = p t + (1 - p) (1 - t) and alpha_t = alpha t + (1 - alpha) (1 - t) (1 without `alpha`)::
+
+        -alpha_t (1 - p_t)^gamma log p_t
+
+    For label 1 the gradient is -alpha (1 - p)^gamma (1 - p - gamma p log p). Exact for every logit: an infinite one
+    costs 0 where the label agrees, else inf, with a finite gradient. For dense detection, where nearly all elements are
+    easy negatives.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits of any shape, float32 or float64.
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+    gamma : float, default 2.0
+        How little easy elements count, >= 0; 0 is cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
+    alpha : float, optional
+        Balance in [0, 1]: alpha weighs the positive label, 1 - alpha the negative one.
+
+    References
+    ----------
+    T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.sigmoid_focal.value_and_grad(np.array([0.0, 40.0]), np.array([1, 1]), gamma=0.5, reduction="none")
+    (array([4.90129072e-01, 8.75651076e-27]), array([-4.76085659e-01, -1.31347661e-26]))
+    """
+    kernel, parameters = _focal("sigmoid_focal", gamma, alpha)
+    return elementwise(want, "sigmoid_focal", pred, target, parameters, common, kernel=kernel, domain="unit interval")
+
+
+@Loss
+def sigmoid_poly1(
+    want: int, /, pred: ArrayLike, target: ArrayLike, *, epsilon: float = 1.0, **common: Unpack[Common]
+) -> Any:
+    r"""Poly-1 loss of a logit: binary cross-entropy with a steeper start, epsilon (1 - p_t) more.
+
+    With p = sigmoid(z) and p_t = p t + (1 - p) (1 - t)::
+
+        -t log p - (1 - t) log(1 - p) + epsilon (1 - p_t)
+
+    The gradient is p - t - epsilon (2 t - 1) p (1 - p), the second derivative p (1 - p) (1 + epsilon (2 t - 1) (2 p -
+    1)).
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits of any shape, float32 or float64.
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+    epsilon : float, default 1.0
+        What the first term of cross-entropy's expansion in 1 - p_t gains.
+
+    References
+    ----------
+    Z. Leng et al., PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions (2022).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.sigmoid_poly1.value_and_grad(np.array([0.0]), np.array([1]), reduction="none")
+    (array([1.19314718]), array([-0.75]))
+    """
+    return elementwise(
+        want, "sigmoid_poly1", pred, target, (number(epsilon, "epsilon"),), common, domain="unit interval"
+    )
+
+
+@Loss
+def brier(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""Brier score of a logit, (sigmoid(z) - t)^2: squared error through a sigmoid, bounded by 1.
+
+    Not convex in z: the gradient 2 (p - t) p (1 - p), where p = sigmoid(z), vanishes for confident mistakes too. The
+    second derivative is 2 p (1 - p) (p (1 - p) + (p - t) (1 - 2 p)).
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits of any shape, float32 or float64.
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+
+    References
+    ----------
+    G. W. Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78 (1950).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.brier.value_and_grad(np.array([0.0, 0.0]), np.array([0, 1]), reduction="sum")
+    (0.5, array([ 0.25, -0.25]))
+    """
+    return elementwise(want, "brier", pred, target, (), common, domain="unit interval")
 
 
 @Loss
@@ -106,18 +339,11 @@ def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64. They fix the dtype of the result.
+        Scores of any shape, float32 or float64.
     target : array_like
-        Labels -1 and +1, of the shape of `pred`; any real dtype.
+        Labels -1 and +1, of the shape of `pred`.
     margin : float, default 1.0
         The product t z from which on nothing is lost.
-
-    Raises
-    ------
-    TypeError
-        If `pred` is not float32 or float64, `target` not real, or `margin` not a number.
-    ValueError
-        If the shapes differ, a label is not -1 or +1, `margin` is not finite, or a weight is negative.
 
     References
     ----------
@@ -130,6 +356,154 @@ def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1
     (4.5, array([-1.,  0., -1.]))
     """
     return elementwise(want, "hinge", pred, target, (number(margin, "margin"),), common, domain="sign", light=True)
+
+
+@Loss
+def squared_hinge(
+    want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1.0, **common: Unpack[Common]
+) -> Any:
+    r"""Squared hinge loss, max(0, margin - t z)^2: a smooth support vector machine.
+
+    The gradient is -2 t max(0, margin - t z), the second derivative 2 where t z < margin, else 0.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores of any shape, float32 or float64.
+    target : array_like
+        Labels -1 and +1, of the shape of `pred`.
+    margin : float, default 1.0
+        The product t z from which on nothing is lost.
+
+    References
+    ----------
+    C.-C. Chang, C.-W. Hsu and C.-J. Lin, The Analysis of Decomposition Methods for SVMs (2000).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.squared_hinge.value_and_grad(np.array([0.5, 2.0, -1.0]), np.array([1, 1, 1]), reduction="sum")
+    (4.25, array([-1., -0., -4.]))
+    """
+    return elementwise(
+        want, "squared_hinge", pred, target, (number(margin, "margin"),), common, domain="sign", light=True
+    )
+
+
+@Loss
+def modified_huber(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""Modified Huber loss: squared hinge that is linear for gross mistakes, so outliers do not pull it.
+
+    max(0, 1 - t z)^2 where t z >= -1, else -4 t z. The gradient is -2 t max(0, 1 - t z), and -4 t where t z < -1; the
+    second derivative is 2 where -1 <= t z < 1, else 0.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores of any shape, float32 or float64.
+    target : array_like
+        Labels -1 and +1, of the shape of `pred`.
+
+    References
+    ----------
+    T. Zhang, Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent (2004).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.modified_huber.value_and_grad(np.array([0.5, 2.0, -3.0]), np.array([1, 1, 1]), reduction="sum")
+    (12.25, array([-1., -0., -4.]))
+    """
+    return elementwise(want, "modified_huber", pred, target, (), common, domain="sign", light=True)
+
+
+@Loss
+def logistic(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""Logistic loss, log(1 + exp(-t z)): binary cross-entropy with labels -1 and +1.
+
+    Stable for every z. The gradient is -t sigmoid(-t z), the second derivative p (1 - p) with p = sigmoid(z).
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores of any shape, float32 or float64.
+    target : array_like
+        Labels -1 and +1, of the shape of `pred`.
+
+    References
+    ----------
+    J. Friedman, T. Hastie and R. Tibshirani, Additive Logistic Regression, Annals of Statistics 28 (2000).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.logistic.value_and_grad(np.array([0.0, 1000.0]), np.array([1, -1]), reduction="none")
+    (array([6.93147181e-01, 1.00000000e+03]), array([-0.5,  1. ]))
+    """
+    return elementwise(want, "logistic", pred, target, (), common, domain="sign")
+
+
+@Loss
+def exponential(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""Exponential loss, exp(-t z): what AdaBoost minimises.
+
+    The gradient is -t exp(-t z), the second derivative exp(-t z). Mistakes weigh exponentially: `logistic` forgives
+    more.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores of any shape, float32 or float64.
+    target : array_like
+        Labels -1 and +1, of the shape of `pred`.
+
+    References
+    ----------
+    Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning (1997).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.exponential.value_and_grad(np.array([0.0, 1.0]), np.array([1, -1]), reduction="none")
+    (array([1.        , 2.71828183]), array([-1.        ,  2.71828183]))
+    """
+    return elementwise(want, "exponential", pred, target, (), common, domain="sign")
+
+
+@Loss
+def perceptron(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""Perceptron loss, max(0, -t z): `hinge` with margin 0.
+
+    The gradient is -t where t z < 0, else 0; the second derivative is 0.
+
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores of any shape, float32 or float64.
+    target : array_like
+        Labels -1 and +1, of the shape of `pred`.
+
+    References
+    ----------
+    F. Rosenblatt, The Perceptron, Psychological Review 65 (1958).
+
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> fl.perceptron.value_and_grad(np.array([0.5, -3.0]), np.array([1, 1]), reduction="sum")
+    (3.0, array([ 0., -1.]))
+    """
+    return elementwise(want, "perceptron", pred, target, (0.0,), common, kernel="hinge", domain="sign", light=True)
 
 
 @Loss
@@ -177,14 +551,6 @@ def cross_entropy(
     z_loss : float, default 0.0
         Weight >= 0 of the squared log-partition, which keeps logits from drifting.
 
-    Raises
-    ------
-    TypeError
-        If `pred` is not float32 or float64, or class indices are not integers.
-    ValueError
-        If the shapes do not fit, a class index is neither in [0, C) nor `ignore_index`, a probability is outside
-        [0, 1], a parameter outside its range, or a weight negative.
-
     References
     ----------
     J. S. Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs (1990); label smoothing:
@@ -211,3 +577,27 @@ def cross_entropy(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
     )
+
+
+def _smoothing(label_smoothing: float) -> tuple[float, float]:
+    """a and b of the smoothed label a + b t."""
+    smoothing = number(label_smoothing, "label_smoothing", 0, 1)
+    return smoothing / 2, 1 - smoothing
+
+
+def _balance(alpha: float | None) -> tuple[float, float]:
+    """The weights of the positive and of the negative label."""
+    if alpha is None:
+        return 1.0, 1.0
+    alpha = number(alpha, "alpha", 0, 1)
+    return alpha, 1 - alpha
+
+
+def _focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[float, ...]]:
+    """The kernel of a focal loss and its parameters: see binary.pxd."""
+    gamma = number(gamma, "gamma", 0)
+    halves = 2 * gamma
+    if halves > 15 or halves % 1:
+        return loss + "_any_gamma", (gamma, 0.0, *_balance(alpha))
+    whole, odd = divmod(int(halves), 2)
+    return loss, (gamma, odd, *_balance(alpha), whole & 1, whole & 2, whole & 4)

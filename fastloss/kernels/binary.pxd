@@ -1,31 +1,217 @@
-"""Losses of a score or logit z and a label t: in [0, 1], or -1 and +1 for the margin losses."""
+"""Losses of a score or logit z and a label t: in [0, 1], or -1 and +1 for the margin losses.
+
+Of a logit, e = exp(-abs(z)) and r = 1 / (1 + e): the side that z is on has the probability r, the other e r. `agreeing`
+and `wrong` are what the label gives to the two, `side` is the sign of z.
+"""
 
 from cython cimport floating
 from fastloss.kernels.outputs cimport CURVATURE, SLOPE, VALUE
-from fastloss.kernels.vecmath cimport exp_nonpositive, fabs, log1p_01
+from fastloss.kernels.vecmath cimport (
+    at_least, exp, exp_nonpositive, fabs, log, log1p, log1p_01, log_near_one, pow, sqrt
+)
+from libc.float cimport DBL_MIN, FLT_MIN
 
 
 cdef inline floating exp_minus_abs(floating z, floating t, floating u, const floating* c) noexcept nogil:
     return exp_nonpositive(-fabs(z))
 
 
+cdef inline floating normal(floating x) noexcept nogil:
+    """x, but at least the smallest normal number: what the result is divided by is finite."""
+    if floating is float:
+        return at_least(x, <float> FLT_MIN)
+    else:
+        return at_least(x, <double> DBL_MIN)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels in [0, 1]
+
+
+cdef inline void binary_cross_entropy(
+    floating p, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """c: smoothed t = c0 + c1 t; alpha_t = c2 t + c3 (1 - t). e: log p."""
+    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] * y + c[3] * not_y
+    cdef floating towards = y / normal(p), away = not_y / normal(1 - p)
+    out[VALUE] = -alpha * (y * at_least(e, -100) + not_y * at_least(log1p(-p), -100))
+    out[SLOPE] = alpha * (away - towards)
+    out[CURVATURE] = alpha * (away / normal(1 - p) + towards / normal(p))
+
+
+cdef inline floating log_of_p(floating p, floating t, floating u, const floating* c) noexcept nogil:
+    return log(p)
+
+
 cdef inline void binary_cross_entropy_with_logits(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """u: pos_weight. e: exp(-abs(z)). c: smoothed t = c0 + c1 t; alpha_t = c2 t + c3 (1 - t)."""
+    """u: pos_weight. e: exp(-abs(z)). c: as of binary_cross_entropy."""
     cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] * y + c[3] * not_y
     cdef floating positive = alpha * u * y, negative = alpha * not_y  # the weights of the two labels
-    # On which side z is: the loss is wrong softplus(abs(z)) + right softplus(-abs(z)).
-    cdef floating wrong = negative if z > 0 else positive, right = positive if z > 0 else negative
-    cdef floating r = 1 / (1 + e), agreeing = right * e
+    cdef floating wrong = negative if z > 0 else positive, agreeing = positive if z > 0 else negative
+    cdef floating r = 1 / (1 + e), rest = agreeing * e
     # softplus(abs(z)) = abs(z) + log1p(e). An infinite logit that agrees with the label costs 0, not 0 * inf = NaN.
-    out[VALUE] = (wrong + right) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
-    out[SLOPE] = (wrong - agreeing if z > 0 else agreeing - wrong) * r
-    out[CURVATURE] = (wrong + right) * (e * r) * r
+    out[VALUE] = (wrong + agreeing) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
+    out[SLOPE] = (wrong - rest if z > 0 else rest - wrong) * r
+    out[CURVATURE] = (wrong + agreeing) * (e * r) * r
+
+
+cdef inline void sigmoid_poly1(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """e: exp(-abs(z)). c: epsilon."""
+    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
+    cdef floating r = 1 / (1 + e), pq = (e * r) * r
+    cdef floating pull = (wrong - agreeing * e) * r - c[0] * (agreeing - wrong) * pq
+    out[VALUE] = log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z)) + c[0] * ((wrong + agreeing * e) * r)
+    out[SLOPE] = pull if z > 0 else -pull
+    out[CURVATURE] = pq * (1 + c[0] * (agreeing - wrong) * ((1 - e) * r))
+
+
+cdef inline void brier(floating z, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
+    """e: exp(-abs(z))."""
+    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
+    cdef floating r = 1 / (1 + e), pq = (e * r) * r, error = (wrong - agreeing * e) * r
+    out[VALUE] = error * error
+    out[SLOPE] = 2 * pq * (error if z > 0 else -error)
+    out[CURVATURE] = 2 * pq * (pq - error * ((1 - e) * r))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Focal losses: alpha_t m^gamma n, where p_t = p t + (1 - p) (1 - t), m = 1 - p_t and n = -log p_t. They come twice:
+# with gamma a multiple of 1/2 up to 7.5, and with any gamma.
+#
+# c: gamma, 2 gamma is odd, then alpha and 1 - alpha; then whether gamma has the summands 1, 2, 4.
+
+
+cdef inline floating power_by_halves(floating m, const floating* c) noexcept nogil:
+    cdef floating square = m * m
+    return (
+        (sqrt(m) if c[1] != 0 else 1) * (m if c[4] != 0 else 1) * (square if c[5] != 0 else 1)
+        * (square * square if c[6] != 0 else 1)
+    )
+
+
+cdef inline floating power(floating m, const floating* c) noexcept nogil:
+    return pow(m, c[0])
+
+
+cdef inline void focal(
+    floating (*power)(floating, const floating*) noexcept nogil,
+    floating p, floating t, const floating* c, floating* out
+) noexcept nogil:
+    """Of a probability. Where m = 0, n / m is its limit 1."""
+    cdef floating gamma = c[0], direction = 2 * t - 1, alpha = c[2] * t + c[3] * (1 - t)
+    cdef floating p_t = p * t + (1 - p) * (1 - t), m = p * (1 - t) + (1 - p) * t
+    cdef floating n = -at_least(log_near_one(p_t, -m), -100), ratio = 1 if m == 0 else n / m
+    cdef floating weight = alpha * power(normal(m), c), scale = 1 / normal(p_t)
+    out[VALUE] = weight * n
+    out[SLOPE] = -direction * weight * (gamma * ratio + scale)
+    out[CURVATURE] = direction * direction * weight * (
+        (gamma * ((gamma - 1) * ratio + 2 * scale)) / normal(m) + scale * scale
+    )
+
+
+cdef inline void focal_with_logits(
+    floating (*power)(floating, const floating*) noexcept nogil,
+    floating z, floating t, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """e: exp(-abs(z))."""
+    cdef floating gamma = c[0], alpha = c[2] * t + c[3] * (1 - t)
+    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
+    cdef floating r = 1 / (1 + e), y = agreeing + wrong * e, x = wrong + agreeing * e
+    cdef floating p_t = r * y, m = r * x, soft = t * (1 - t)
+    # pq / p_t and pq / m. Of a hard label these are m and p_t, and e may be 0 in both quotients.
+    cdef floating k = r if soft == 0 else (e * r) / (x * y)
+    cdef floating by_p_t = k * x, by_m = k * y
+    # p_t of a wrong hard label is e r, which underflows long before its logarithm overflows
+    cdef floating n = fabs(z) if (agreeing == 0) & (e < <floating> 1e-18) else -log_near_one(p_t, -m)
+    cdef floating n_by_m = 0 if by_m == 0 else n * by_m
+    cdef floating weight = alpha * power(m, c), pull = weight * (gamma * n_by_m + by_p_t)
+    cdef floating soft_by_p_t = 0 if soft == 0 else soft / p_t, soft_by_m = 0 if soft == 0 else soft / m
+    out[VALUE] = 0 if weight == 0 else weight * n
+    out[SLOPE] = pull * (1 - 2 * t)
+    out[CURVATURE] = weight * (
+        by_p_t * (p_t - soft_by_p_t) + 2 * gamma * by_m * (m - soft_by_p_t)
+        + gamma * n_by_m * (gamma * (p_t - soft_by_m) + soft_by_m - m)
+    )
+
+
+cdef inline void binary_focal(
+    floating p, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    focal(power_by_halves[floating], p, t, c, out)
+
+
+cdef inline void binary_focal_any_gamma(
+    floating p, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    focal(power[floating], p, t, c, out)
+
+
+cdef inline void sigmoid_focal(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    focal_with_logits(power_by_halves[floating], z, t, e, c, out)
+
+
+cdef inline void sigmoid_focal_any_gamma(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    focal_with_logits(power[floating], z, t, e, c, out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels -1 and +1. The margin is t z.
 
 
 cdef inline void hinge(floating z, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
+    """c: the margin from which on nothing is lost."""
     cdef floating gap = c[0] - t * z
     out[VALUE] = 0 if gap <= 0 else gap
     out[SLOPE] = 0 if gap <= 0 else (-t if gap > 0 else gap)  # gap itself: NaN stays NaN
     out[CURVATURE] = 0
+
+
+cdef inline void squared_hinge(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """c: the margin from which on nothing is lost."""
+    cdef floating gap = c[0] - t * z, excess = 0 if gap <= 0 else gap
+    out[VALUE] = excess * excess
+    out[SLOPE] = -2 * t * excess
+    out[CURVATURE] = 2 if excess > 0 else 0
+
+
+cdef inline void modified_huber(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    cdef floating margin = t * z, gap = 1 - margin, excess = 0 if gap <= 0 else gap
+    out[VALUE] = -4 * margin if margin < -1 else excess * excess
+    out[SLOPE] = -4 * t if margin < -1 else -2 * t * excess
+    out[CURVATURE] = 0 if (margin < -1) | (excess == 0) else 2
+
+
+cdef inline void logistic(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """e: exp(-abs(z))."""
+    cdef bint right = t * z > 0
+    cdef floating r = 1 / (1 + e)
+    out[VALUE] = log1p_01(e) + (0 if right else fabs(z))
+    out[SLOPE] = -t * (e * r if right else r)
+    out[CURVATURE] = (e * r) * r
+
+
+cdef inline floating exp_of_margin(floating z, floating t, floating u, const floating* c) noexcept nogil:
+    return exp(-t * z)
+
+
+cdef inline void exponential(
+    floating z, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """e: exp(-t z)."""
+    out[VALUE] = e
+    out[SLOPE] = -t * e
+    out[CURVATURE] = e

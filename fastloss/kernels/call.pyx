@@ -228,16 +228,17 @@ cdef class Call:
 
 def elementwise(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    str name="pred", str pred_domain=None, str domain=None, tuple along_last_axis=None, tuple second=None,
-    bint light=False
+    str kernel=None, str name="pred", str pred_domain=None, str domain=None, tuple along_last_axis=None,
+    tuple second=None, bint light=False
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape; `target` is None if there is none.
 
+    `kernel` is the name in the driver's list, if not that of the loss.
     `name` is that of `pred`; `pred_domain` and `domain` say what elements of `pred` and `target` may be: see DOMAINS in
     elementwise.pyx. A third operand is either `along_last_axis`, a number or one for each index of the last axis: its
     name, what the caller gave, and the array of it. Or it is `second`, an input with a gradient of its own, whose shape
-    is that of `pred` or of its leading axes: its name, what the caller gave, and its domain. `light` says that the loss is
-    a few operations an element, no exponential or division. `common` are the arguments of every loss: see Loss.
+    is that of `pred` or of its leading axes: its name, what the caller gave, and its domain. `light` says that the loss
+    is a few operations an element, no exponential or division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, name)
     t = u = third_name = third_domain = None
@@ -275,11 +276,12 @@ def elementwise(
             call.grads[1][...] = 0
             if want & 4:
                 call.hesses[1][...] = 0
-    kernel = kernels.elementwise
+    driver = kernels.elementwise
+    place = driver.LOSSES[loss if kernel is None else kernel]
     domains = (pred_domain, domain, third_domain)
     for check_only in [True, False] if call.in_place and domains != (None, None, None) else [False]:
-        total = kernel.run(
-            kernel.LOSSES[loss], (p, t, u), third_inner, call.weight, call.weight_inner, parameters, domains, check_only,
+        total = driver.run(
+            place, (p, t, u), third_inner, call.weight, call.weight_inner, parameters, domains, check_only,
             call.scale, call.sums, call.values, derivatives, call.threads
         )
         if total is None:

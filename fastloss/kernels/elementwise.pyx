@@ -4,9 +4,18 @@ from cython cimport floating
 from cython.parallel cimport prange
 cimport numpy as cnp
 
-from fastloss.kernels.binary cimport binary_cross_entropy_with_logits, exp_minus_abs, hinge
+from fastloss.kernels.binary cimport (
+    binary_cross_entropy, binary_cross_entropy_with_logits, binary_focal, binary_focal_any_gamma, brier,
+    exp_minus_abs, exp_of_margin, exponential, hinge, log_of_p, logistic, modified_huber, sigmoid_focal,
+    sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
+)
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
-from fastloss.kernels.regression cimport huber, mae, mse
+from fastloss.kernels.regression cimport (
+    cauchy, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice, exp_of_multiple, exp_of_p,
+    expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, log_cosh, log_factorial, log_of_rate, log_of_var,
+    mae, mape, mse, msle, poisson_nll, poisson_nll_full, poisson_nll_of_rate, poisson_nll_of_rate_full, pseudo_huber,
+    quantile, smooth_l1, squared_epsilon_insensitive, tukey, tweedie, welsch
+)
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
@@ -62,16 +71,114 @@ cdef add(str name, single_loops single, double_loops double_):
 
 cdef void mse_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mse[floating], x, c)
 cdef void mae_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mae[floating], x, c)
+cdef void mape_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mape[floating], x, c)
+cdef void msle_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], msle[floating], x, c)
+cdef void quantile_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], quantile[floating], x, c)
+cdef void expectile_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], expectile[floating], x, c)
+cdef void epsilon_insensitive_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], epsilon_insensitive[floating], x, c)
+cdef void squared_epsilon_insensitive_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], squared_epsilon_insensitive[floating], x, c)
 cdef void huber_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], huber[floating], x, c)
-cdef void hinge_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], hinge[floating], x, c)
-cdef void bce_logits_loops(const Tile* x, const floating* c) noexcept nogil:
+cdef void smooth_l1_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], smooth_l1[floating], x, c)
+cdef void pseudo_huber_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], pseudo_huber[floating], x, c)
+cdef void log_cosh_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_twice[floating], log_cosh[floating], x, c)
+cdef void fair_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], fair[floating], x, c)
+cdef void cauchy_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], cauchy[floating], x, c)
+cdef void geman_mcclure_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], geman_mcclure[floating], x, c)
+cdef void welsch_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_square[floating], welsch[floating], x, c)
+cdef void tukey_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], tukey[floating], x, c)
+cdef void poisson_nll_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_of_p[floating], poisson_nll[floating], x, c)
+cdef void poisson_nll_of_rate_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(log_of_rate[floating], poisson_nll_of_rate[floating], x, c)
+cdef void poisson_nll_full_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(log_factorial[floating], poisson_nll_full[floating], x, c)
+cdef void poisson_nll_of_rate_full_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(log_factorial[floating], poisson_nll_of_rate_full[floating], x, c)
+cdef void gamma_nll_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], gamma_nll[floating], x, c)
+cdef void tweedie_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_of_multiple[floating], tweedie[floating], x, c)
+cdef void gaussian_nll_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(log_of_var[floating], gaussian_nll[floating], x, c, pair=True)
+cdef void elastic_net_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], elastic_net[floating], x, c)
+cdef void binary_cross_entropy_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(log_of_p[floating], binary_cross_entropy[floating], x, c)
+cdef void binary_cross_entropy_with_logits_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_abs[floating], binary_cross_entropy_with_logits[floating], x, c)
+cdef void binary_focal_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], binary_focal[floating], x, c)
+cdef void binary_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], binary_focal_any_gamma[floating], x, c)
+cdef void sigmoid_focal_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_focal[floating], x, c)
+cdef void sigmoid_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_focal_any_gamma[floating], x, c)
+cdef void sigmoid_poly1_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_poly1[floating], x, c)
+cdef void brier_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], brier[floating], x, c)
+cdef void hinge_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], hinge[floating], x, c)
+cdef void squared_hinge_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], squared_hinge[floating], x, c)
+cdef void modified_huber_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], modified_huber[floating], x, c)
+cdef void logistic_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], logistic[floating], x, c)
+cdef void exponential_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_of_margin[floating], exponential[floating], x, c)
 
 add("mse", mse_loops[float], mse_loops[double])
 add("mae", mae_loops[float], mae_loops[double])
+add("mape", mape_loops[float], mape_loops[double])
+add("msle", msle_loops[float], msle_loops[double])
+add("quantile", quantile_loops[float], quantile_loops[double])
+add("expectile", expectile_loops[float], expectile_loops[double])
+add("epsilon_insensitive", epsilon_insensitive_loops[float], epsilon_insensitive_loops[double])
+add("squared_epsilon_insensitive", squared_epsilon_insensitive_loops[float], squared_epsilon_insensitive_loops[double])
 add("huber", huber_loops[float], huber_loops[double])
+add("smooth_l1", smooth_l1_loops[float], smooth_l1_loops[double])
+add("pseudo_huber", pseudo_huber_loops[float], pseudo_huber_loops[double])
+add("log_cosh", log_cosh_loops[float], log_cosh_loops[double])
+add("fair", fair_loops[float], fair_loops[double])
+add("cauchy", cauchy_loops[float], cauchy_loops[double])
+add("geman_mcclure", geman_mcclure_loops[float], geman_mcclure_loops[double])
+add("welsch", welsch_loops[float], welsch_loops[double])
+add("tukey", tukey_loops[float], tukey_loops[double])
+add("poisson_nll", poisson_nll_loops[float], poisson_nll_loops[double])
+add("poisson_nll_of_rate", poisson_nll_of_rate_loops[float], poisson_nll_of_rate_loops[double])
+add("poisson_nll_full", poisson_nll_full_loops[float], poisson_nll_full_loops[double])
+add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_nll_of_rate_full_loops[double])
+add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
+add("tweedie", tweedie_loops[float], tweedie_loops[double])
+add("gaussian_nll", gaussian_nll_loops[float], gaussian_nll_loops[double])
+add("elastic_net", elastic_net_loops[float], elastic_net_loops[double])
+add("binary_cross_entropy", binary_cross_entropy_loops[float], binary_cross_entropy_loops[double])
+add(
+    "binary_cross_entropy_with_logits", binary_cross_entropy_with_logits_loops[float],
+    binary_cross_entropy_with_logits_loops[double]
+)
+add("binary_focal", binary_focal_loops[float], binary_focal_loops[double])
+add("binary_focal_any_gamma", binary_focal_any_gamma_loops[float], binary_focal_any_gamma_loops[double])
+add("sigmoid_focal", sigmoid_focal_loops[float], sigmoid_focal_loops[double])
+add("sigmoid_focal_any_gamma", sigmoid_focal_any_gamma_loops[float], sigmoid_focal_any_gamma_loops[double])
+add("sigmoid_poly1", sigmoid_poly1_loops[float], sigmoid_poly1_loops[double])
+add("brier", brier_loops[float], brier_loops[double])
 add("hinge", hinge_loops[float], hinge_loops[double])
-add("binary_cross_entropy_with_logits", bce_logits_loops[float], bce_logits_loops[double])
+add("squared_hinge", squared_hinge_loops[float], squared_hinge_loops[double])
+add("modified_huber", modified_huber_loops[float], modified_huber_loops[double])
+add("logistic", logistic_loops[float], logistic_loops[double])
+add("exponential", exponential_loops[float], exponential_loops[double])
 
 
 cdef inline floating nothing(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -280,7 +387,9 @@ cdef void join_rows(const Call* call, floating* _, Py_ssize_t n, Py_ssize_t size
                 edges += 4
 
 
-cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, int chunk, char* bad) noexcept nogil:
+cdef double run_chunk(
+    const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, char* bad
+) noexcept nogil:
     """Run elements start to stop, tile by tile; the sum of their weighted losses."""
     cdef floating[7 * TILE + 16] memory
     cdef double[TILE] weights
@@ -364,11 +473,11 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
     if threads <= 1:
         for k in range(chunks):
             flag[k] = 0
-            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), <int> k, &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), k, &flag[k])
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain(chunks, threads), num_threads=threads):
             flag[k] = 0
-            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), <int> k, &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(n, (k + 1) * size), k, &flag[k])
     for k in range(chunks):
         total += partial[k]
         bad[0] |= flag[k]
@@ -383,10 +492,10 @@ def run(
 ):
     """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an operand is not in its domain.
 
-    `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for gradient
-    and Hessian by pred and by the third operand. What there is not is None. An element of the third operand has
-    `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. threads = 0 stands for an
-    input so small that releasing the GIL would cost more than it gives.
+    `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for the
+    gradient and Hessian by pred, then by the third operand. What there is not is None. An element of the third operand
+    has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. threads = 0 stands
+    for an input so small that releasing the GIL would cost more than it gives.
     """
     cdef Call call
     cdef cnp.ndarray pred = inputs[0]

@@ -5,6 +5,7 @@ The arguments `sample_weight`, `reduction`, `normalizer` and `out` are those of 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -597,7 +598,8 @@ def _focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[flo
     """The kernel of a focal loss and its parameters: see binary.pxd."""
     gamma = number(gamma, "gamma", 0)
     halves = 2 * gamma
+    limit = float(gamma == 1) if gamma >= 1 or gamma == 0 else math.inf
     if halves > 15 or halves % 1:
-        return loss + "_any_gamma", (gamma, 0.0, *_balance(alpha))
+        return loss + "_any_gamma", (gamma, 0, *_balance(alpha), 0, 0, 0, limit)
     whole, odd = divmod(int(halves), 2)
-    return loss, (gamma, odd, *_balance(alpha), whole & 1, whole & 2, whole & 4)
+    return loss, (gamma, odd, *_balance(alpha), whole & 1, whole & 2, whole & 4, limit)

@@ -32,11 +32,11 @@ cdef inline void binary_cross_entropy(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: smoothed t = c0 + c1 t; alpha_t = c2 t + c3 (1 - t). e: log p."""
-    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] * y + c[3] * not_y
-    cdef floating towards = y / normal(p), away = not_y / normal(1 - p)
+    cdef floating one = 1, y = c[0] + c[1] * t, not_y = c[0] + c[1] * (one - t), alpha = c[2] * y + c[3] * not_y
+    cdef floating towards = y / normal(p), away = not_y / normal(one - p)
     out[VALUE] = -alpha * (y * at_least(e, -100) + not_y * at_least(log1p(-p), -100))
     out[SLOPE] = alpha * (away - towards)
-    out[CURVATURE] = alpha * (away / normal(1 - p) + towards / normal(p))
+    out[CURVATURE] = alpha * (away / normal(one - p) + towards / normal(p))
 
 
 cdef inline floating log_of_p(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -47,10 +47,10 @@ cdef inline void binary_cross_entropy_with_logits(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """u: pos_weight. e: exp(-abs(z)). c: as of binary_cross_entropy."""
-    cdef floating y = c[0] + c[1] * t, not_y = c[0] + c[1] * (1 - t), alpha = c[2] * y + c[3] * not_y
+    cdef floating one = 1, y = c[0] + c[1] * t, not_y = c[0] + c[1] * (one - t), alpha = c[2] * y + c[3] * not_y
     cdef floating positive = alpha * u * y, negative = alpha * not_y  # the weights of the two labels
     cdef floating wrong = negative if z > 0 else positive, agreeing = positive if z > 0 else negative
-    cdef floating r = 1 / (1 + e), rest = agreeing * e
+    cdef floating r = one / (one + e), rest = agreeing * e
     # softplus(abs(z)) = abs(z) + log1p(e). An infinite logit that agrees with the label costs 0, not 0 * inf = NaN.
     out[VALUE] = (wrong + agreeing) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
     out[SLOPE] = (wrong - rest if z > 0 else rest - wrong) * r
@@ -61,35 +61,35 @@ cdef inline void sigmoid_poly1(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """e: exp(-abs(z)). c: epsilon."""
-    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
-    cdef floating r = 1 / (1 + e), pq = (e * r) * r
+    cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
+    cdef floating r = one / (one + e), pq = (e * r) * r
     cdef floating pull = (wrong - agreeing * e) * r - c[0] * (agreeing - wrong) * pq
     out[VALUE] = log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z)) + c[0] * ((wrong + agreeing * e) * r)
     out[SLOPE] = pull if z > 0 else -pull
-    out[CURVATURE] = pq * (1 + c[0] * (agreeing - wrong) * ((1 - e) * r))
+    out[CURVATURE] = pq * (one + c[0] * (agreeing - wrong) * ((one - e) * r))
 
 
 cdef inline void brier(floating z, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
     """e: exp(-abs(z))."""
-    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
-    cdef floating r = 1 / (1 + e), pq = (e * r) * r, error = (wrong - agreeing * e) * r
+    cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
+    cdef floating r = one / (one + e), pq = (e * r) * r, error = (wrong - agreeing * e) * r
     out[VALUE] = error * error
-    out[SLOPE] = 2 * pq * (error if z > 0 else -error)
-    out[CURVATURE] = 2 * pq * (pq - error * ((1 - e) * r))
+    out[SLOPE] = 2 * (pq * (error if z > 0 else -error))
+    out[CURVATURE] = 2 * (pq * (pq - error * ((one - e) * r)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Focal losses: alpha_t m^gamma n, where p_t = p t + (1 - p) (1 - t), m = 1 - p_t and n = -log p_t. They come twice:
 # with gamma a multiple of 1/2 up to 7.5, and with any gamma.
 #
-# c: gamma, 2 gamma is odd, then alpha and 1 - alpha; then whether gamma has the summands 1, 2, 4.
+# c: gamma, whether 2 gamma is odd, alpha, 1 - alpha, whether gamma has the summands 1, 2, 4, and m^(gamma - 1) at m = 0.
 
 
 cdef inline floating power_by_halves(floating m, const floating* c) noexcept nogil:
-    cdef floating square = m * m
+    cdef floating one = 1, square = m * m
     return (
-        (sqrt(m) if c[1] != 0 else 1) * (m if c[4] != 0 else 1) * (square if c[5] != 0 else 1)
-        * (square * square if c[6] != 0 else 1)
+        (sqrt(m) if c[1] != 0 else one) * (m if c[4] != 0 else one) * (square if c[5] != 0 else one)
+        * (square * square if c[6] != 0 else one)
     )
 
 
@@ -97,19 +97,32 @@ cdef inline floating power(floating m, const floating* c) noexcept nogil:
     return pow(m, c[0])
 
 
-cdef inline void focal(
-    floating (*power)(floating, const floating*) noexcept nogil,
-    floating p, floating t, const floating* c, floating* out
+cdef inline floating miss(floating p, floating t) noexcept nogil:
+    """1 - p_t."""
+    cdef floating one = 1
+    return p * (one - t) + (one - p) * t
+
+
+cdef inline floating focal_weight(floating p, floating t, floating u, const floating* c) noexcept nogil:
+    return power_by_halves(miss(p, t), c)
+
+
+cdef inline floating focal_weight_any_gamma(floating p, floating t, floating u, const floating* c) noexcept nogil:
+    return power(miss(p, t), c)
+
+
+cdef inline void binary_focal(
+    floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """Of a probability. Where m = 0, n / m is its limit 1."""
-    cdef floating gamma = c[0], direction = 2 * t - 1, alpha = c[2] * t + c[3] * (1 - t)
-    cdef floating p_t = p * t + (1 - p) * (1 - t), m = p * (1 - t) + (1 - p) * t
-    cdef floating n = -at_least(log_near_one(p_t, -m), -100), ratio = 1 if m == 0 else n / m
-    cdef floating weight = alpha * power(normal(m), c), scale = 1 / normal(p_t)
-    out[VALUE] = weight * n
-    out[SLOPE] = -direction * weight * (gamma * ratio + scale)
-    out[CURVATURE] = direction * direction * weight * (
-        (gamma * ((gamma - 1) * ratio + 2 * scale)) / normal(m) + scale * scale
+    """e: m^gamma. Where m = 0, n / m is its limit 1."""
+    cdef floating one = 1, gamma = c[0], direction = t + t - one
+    cdef floating p_t = p * t + (one - p) * (one - t), m = miss(p, t)
+    cdef floating n = -at_least(log_near_one(p_t, -m), -100), ratio = one if m == 0 else n / m
+    cdef floating alpha = c[2] * t + c[3] * (one - t), scale = one / normal(p_t), by_m = c[7] if m == 0 else e / m
+    out[VALUE] = alpha * e * n
+    out[SLOPE] = -direction * (alpha * e) * (gamma * ratio + scale)
+    out[CURVATURE] = direction * direction * alpha * (
+        gamma * ((gamma - one) * ratio + (scale + scale)) * by_m + e * scale * scale
     )
 
 
@@ -118,10 +131,10 @@ cdef inline void focal_with_logits(
     floating z, floating t, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """e: exp(-abs(z))."""
-    cdef floating gamma = c[0], alpha = c[2] * t + c[3] * (1 - t)
-    cdef floating wrong = 1 - t if z > 0 else t, agreeing = t if z > 0 else 1 - t
-    cdef floating r = 1 / (1 + e), y = agreeing + wrong * e, x = wrong + agreeing * e
-    cdef floating p_t = r * y, m = r * x, soft = t * (1 - t)
+    cdef floating one = 1, gamma = c[0], alpha = c[2] * t + c[3] * (one - t)
+    cdef floating wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
+    cdef floating r = one / (one + e), y = agreeing + wrong * e, x = wrong + agreeing * e
+    cdef floating p_t = r * y, m = r * x, soft = t * (one - t)
     # pq / p_t and pq / m. Of a hard label these are m and p_t, and e may be 0 in both quotients.
     cdef floating k = r if soft == 0 else (e * r) / (x * y)
     cdef floating by_p_t = k * x, by_m = k * y
@@ -131,23 +144,11 @@ cdef inline void focal_with_logits(
     cdef floating weight = alpha * power(m, c), pull = weight * (gamma * n_by_m + by_p_t)
     cdef floating soft_by_p_t = 0 if soft == 0 else soft / p_t, soft_by_m = 0 if soft == 0 else soft / m
     out[VALUE] = 0 if weight == 0 else weight * n
-    out[SLOPE] = pull * (1 - 2 * t)
+    out[SLOPE] = pull * (one - (t + t))
     out[CURVATURE] = weight * (
-        by_p_t * (p_t - soft_by_p_t) + 2 * gamma * by_m * (m - soft_by_p_t)
+        by_p_t * (p_t - soft_by_p_t) + (gamma + gamma) * by_m * (m - soft_by_p_t)
         + gamma * n_by_m * (gamma * (p_t - soft_by_m) + soft_by_m - m)
     )
-
-
-cdef inline void binary_focal(
-    floating p, floating t, floating u, floating e, const floating* c, floating* out
-) noexcept nogil:
-    focal(power_by_halves[floating], p, t, c, out)
-
-
-cdef inline void binary_focal_any_gamma(
-    floating p, floating t, floating u, floating e, const floating* c, floating* out
-) noexcept nogil:
-    focal(power[floating], p, t, c, out)
 
 
 cdef inline void sigmoid_focal(
@@ -180,7 +181,7 @@ cdef inline void squared_hinge(
     """c: the margin from which on nothing is lost."""
     cdef floating gap = c[0] - t * z, excess = 0 if gap <= 0 else gap
     out[VALUE] = excess * excess
-    out[SLOPE] = -2 * t * excess
+    out[SLOPE] = -2 * (t * excess)
     out[CURVATURE] = 2 if excess > 0 else 0
 
 
@@ -189,7 +190,7 @@ cdef inline void modified_huber(
 ) noexcept nogil:
     cdef floating margin = t * z, gap = 1 - margin, excess = 0 if gap <= 0 else gap
     out[VALUE] = -4 * margin if margin < -1 else excess * excess
-    out[SLOPE] = -4 * t if margin < -1 else -2 * t * excess
+    out[SLOPE] = -4 * t if margin < -1 else -2 * (t * excess)
     out[CURVATURE] = 0 if (margin < -1) | (excess == 0) else 2
 
 
@@ -198,7 +199,7 @@ cdef inline void logistic(
 ) noexcept nogil:
     """e: exp(-abs(z))."""
     cdef bint right = t * z > 0
-    cdef floating r = 1 / (1 + e)
+    cdef floating one = 1, r = one / (one + e)
     out[VALUE] = log1p_01(e) + (0 if right else fabs(z))
     out[SLOPE] = -t * (e * r if right else r)
     out[CURVATURE] = (e * r) * r

@@ -5,16 +5,16 @@ from cython.parallel cimport prange
 cimport numpy as cnp
 
 from fastloss.kernels.binary cimport (
-    binary_cross_entropy, binary_cross_entropy_with_logits, binary_focal, binary_focal_any_gamma, brier,
-    exp_minus_abs, exp_of_margin, exponential, hinge, log_of_p, logistic, modified_huber, sigmoid_focal,
+    binary_cross_entropy, binary_cross_entropy_with_logits, binary_focal, brier, exp_minus_abs, exp_of_margin,
+    exponential, focal_weight, focal_weight_any_gamma, hinge, log_of_p, logistic, modified_huber, sigmoid_focal,
     sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
 )
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.regression cimport (
-    cauchy, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice, exp_of_multiple, exp_of_p,
-    expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, log_cosh, log_factorial, log_of_rate, log_of_var,
-    mae, mape, mse, msle, poisson_nll, poisson_nll_full, poisson_nll_of_rate, poisson_nll_of_rate_full, pseudo_huber,
-    quantile, smooth_l1, squared_epsilon_insensitive, tukey, tweedie, welsch
+    cauchy, difference_of_logarithms, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice,
+    exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, log_cosh,
+    log_factorial, log_of_rate, log_of_var, mae, mape, mse, msle, poisson_nll, poisson_nll_full, poisson_nll_of_rate,
+    poisson_nll_of_rate_full, pseudo_huber, quantile, smooth_l1, squared_epsilon_insensitive, tukey, tweedie, welsch
 )
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
@@ -72,7 +72,8 @@ cdef add(str name, single_loops single, double_loops double_):
 cdef void mse_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mse[floating], x, c)
 cdef void mae_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mae[floating], x, c)
 cdef void mape_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mape[floating], x, c)
-cdef void msle_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], msle[floating], x, c)
+cdef void msle_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(difference_of_logarithms[floating], msle[floating], x, c)
 cdef void quantile_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], quantile[floating], x, c)
 cdef void expectile_loops(const Tile* x, const floating* c) noexcept nogil:
@@ -117,9 +118,9 @@ cdef void binary_cross_entropy_loops(const Tile* x, const floating* c) noexcept 
 cdef void binary_cross_entropy_with_logits_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_abs[floating], binary_cross_entropy_with_logits[floating], x, c)
 cdef void binary_focal_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(nothing[floating], binary_focal[floating], x, c)
+    loops(focal_weight[floating], binary_focal[floating], x, c)
 cdef void binary_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(nothing[floating], binary_focal_any_gamma[floating], x, c)
+    loops(focal_weight_any_gamma[floating], binary_focal[floating], x, c)
 cdef void sigmoid_focal_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_abs[floating], sigmoid_focal[floating], x, c)
 cdef void sigmoid_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:

@@ -45,13 +45,18 @@ cdef inline void mape(floating p, floating t, floating u, floating e, const floa
     out[CURVATURE] = 0
 
 
+cdef inline floating difference_of_logarithms(floating p, floating t, floating u, const floating* c) noexcept nogil:
+    # log1p((p - t) / (1 + t)), or the other way round, so that the quotient is positive
+    cdef floating r = p - t, base = 1 + (p if p < t else t)
+    return copysign(log1p(fabs(r) / base if base >= 0 else <floating> NAN), r)
+
+
 cdef inline void msle(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
-    # log(1 + p) - log(1 + t) = log1p((p - t) / (1 + t)), and the other way round, so that the quotient is positive
-    cdef floating r = p - t, base = 1 + (p if p < t else t), scale = 1 / (1 + p)
-    cdef floating d = copysign(log1p(fabs(r) / base if base >= 0 else <floating> NAN), r)
-    out[VALUE] = d * d
-    out[SLOPE] = 2 * d * scale
-    out[CURVATURE] = 2 * (1 - d) * scale * scale
+    """e: log(1 + p) - log(1 + t)."""
+    cdef floating one = 1, scale = one / (one + p)
+    out[VALUE] = e * e
+    out[SLOPE] = 2 * (e * scale)
+    out[CURVATURE] = 2 * ((one - e) * scale * scale)
 
 
 cdef inline void quantile(
@@ -70,7 +75,7 @@ cdef inline void expectile(
     """c: q, 1 - q."""
     cdef floating r = p - t, weight = c[1] if r > 0 else c[0]
     out[VALUE] = weight * r * r
-    out[SLOPE] = 2 * weight * r
+    out[SLOPE] = 2 * (weight * r)
     out[CURVATURE] = 2 * weight
 
 
@@ -119,9 +124,10 @@ cdef inline void pseudo_huber(
 ) noexcept nogil:
     """c: delta, 1 / delta."""
     # sqrt(1 + a^2) - 1 = a^2 / (1 + sqrt(1 + a^2)). One division serves both 1 / s and 1 / (1 + s).
-    cdef floating delta = c[0], r = p - t, a = fabs(r * c[1]), s = sqrt(1 + a * a), scale = 1 / (s * (1 + s))
-    out[VALUE] = fabs(r) * (delta * (1 if far(a) else a * s * scale))
-    out[SLOPE] = copysign(delta, r) if far(a) else r * ((1 + s) * scale)
+    cdef floating one = 1, delta = c[0], r = p - t, a = fabs(r * c[1])
+    cdef floating s = sqrt(one + a * a), scale = one / (s * (one + s))
+    out[VALUE] = fabs(r) * (delta * (one if far(a) else a * s * scale))
+    out[SLOPE] = copysign(delta, r) if far(a) else r * ((one + s) * scale)
     out[CURVATURE] = 1 / (s * s * s)
 
 
@@ -133,15 +139,15 @@ cdef inline void log_cosh(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """e: exp(-2 abs(r))."""
-    cdef floating r = p - t, scale = 1 / (1 + e)
+    cdef floating one = 1, r = p - t, scale = one / (one + e)
     out[VALUE] = log_of_cosh(r, e)
     out[SLOPE] = tanh_from(r, e)
-    out[CURVATURE] = 4 * (e * scale) * scale
+    out[CURVATURE] = 4 * ((e * scale) * scale)
 
 
 cdef inline void fair(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
     """c: c, 1 / c, c^2."""
-    cdef floating r = p - t, a = fabs(r * c[1]), scale = 1 / (1 + a)
+    cdef floating one = 1, r = p - t, a = fabs(r * c[1]), scale = one / (one + a)
     out[VALUE] = c[2] * x_minus_log1p(a)
     out[SLOPE] = copysign(c[0], r) if far(a) else r * scale
     out[CURVATURE] = scale * scale
@@ -152,21 +158,21 @@ cdef inline void cauchy(
 ) noexcept nogil:
     """c: c, 1 / c, c^2 / 2."""
     # Far out log1p(a^2) is 2 log1p(a), and a^2 / (1 + a^2) is 1.
-    cdef floating r = p - t, a = fabs(r * c[1]), x = a * a
-    cdef floating scale = 1 / (a if far(a) else 1 + x), logarithm = log1p(a if far(a) else x)
-    out[VALUE] = c[2] * (2 * logarithm if far(a) else logarithm)
+    cdef floating one = 1, r = p - t, a = fabs(r * c[1]), x = a * a
+    cdef floating scale = one / (a if far(a) else one + x), logarithm = log1p(a if far(a) else x)
+    out[VALUE] = c[2] * (logarithm + logarithm if far(a) else logarithm)
     out[SLOPE] = copysign((c[0] if far(a) else fabs(r)) * scale, r)
-    out[CURVATURE] = (-scale if far(a) else (1 - x) * scale) * scale
+    out[CURVATURE] = (-scale if far(a) else (one - x) * scale) * scale
 
 
 cdef inline void geman_mcclure(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: c, 1 / c, c^2 / 2."""
-    cdef floating r = p - t, a = r * c[1], x = a * a, scale = 1 / (1 + x)
+    cdef floating one = 1, r = p - t, a = r * c[1], x = a * a, scale = one / (one + x)
     out[VALUE] = c[2] if far(x) else <floating> 0.5 * r * r * scale
     out[SLOPE] = 0 if scale == 0 else r * scale * scale
-    out[CURVATURE] = 0 if scale == 0 else (1 - 3 * x) * scale * scale * scale
+    out[CURVATURE] = 0 if scale == 0 else (one - <floating> 3 * x) * scale * scale * scale
 
 
 cdef inline floating exp_minus_square(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -178,19 +184,19 @@ cdef inline void welsch(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: c, 1 / c, c^2 / 2. e: exp(-(r / c)^2)."""
-    cdef floating r = p - t, a = r * c[1], x = a * a
+    cdef floating one = 1, r = p - t, a = r * c[1], x = a * a
     out[VALUE] = -c[2] * expm1(-x)
     out[SLOPE] = 0 if e == 0 else r * e
-    out[CURVATURE] = 0 if e == 0 else (1 - 2 * x) * e
+    out[CURVATURE] = 0 if e == 0 else (one - (x + x)) * e
 
 
 cdef inline void tukey(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
     """c: c^2, 1 / c, 1 / 6."""
     # 1 - y^3 = (1 - y) (1 + y + y^2), where y = 1 - (r / c)^2
-    cdef floating r = p - t, a = r * c[1], x = a * a, y = at_least(1 - x, 0)
-    out[VALUE] = (r * r if x < 1 else c[0]) * (1 + y + y * y) * c[2]
+    cdef floating one = 1, r = p - t, a = r * c[1], x = a * a, y = at_least(one - x, 0)
+    out[VALUE] = (r * r if x < 1 else c[0]) * (one + y + y * y) * c[2]
     out[SLOPE] = 0 if y == 0 else r * y * y
-    out[CURVATURE] = 0 if y == 0 else y * (1 - 5 * x)
+    out[CURVATURE] = 0 if y == 0 else y * (one - <floating> 5 * x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -275,11 +281,11 @@ cdef inline void gaussian_nll(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """u: var. c: eps, a constant. e: log of the variance, which is at least eps."""
-    cdef floating r = p - t, scale = 1 / at_least(u, c[0]), square = r * (r * scale)
+    cdef floating one = 1, r = p - t, scale = one / at_least(u, c[0]), square = r * (r * scale)
     out[VALUE] = <floating> 0.5 * (e + square) + c[1]
     out[SLOPE] = r * scale
     out[CURVATURE] = scale
-    out[SLOPE_2] = 0 if u < c[0] else <floating> 0.5 * (1 - square) * scale
+    out[SLOPE_2] = 0 if u < c[0] else <floating> 0.5 * (one - square) * scale
     out[CURVATURE_2] = 0 if u < c[0] else (square - <floating> 0.5) * scale * scale
 
 

@@ -160,6 +160,3 @@ cdef inline floating max_lanes(const floating* x) noexcept nogil:
         return vm_max_lanes_f(x)
     else:
         return vm_max_lanes_d(x)
-
-cdef inline floating lgamma1p(floating x) noexcept nogil:
-    return x

@@ -34,9 +34,71 @@ MAX_ULP = {
     ("softplus", D): (2.0, 2.5),
     ("log_sigmoid", F): (2.0, 2.7),
     ("log_sigmoid", D): (2.0, 2.5),
+    ("x_minus_log1p", F): (2.7, 2.7),
+    ("x_minus_log1p", D): (3.0, 3.0),
+    ("lgamma1p", F): (1.0, 1.0),
+    ("lgamma1p", D): (3.0, 3.0),
+    ("log_near_one", F): (1.5, 2.0),
+    ("log_near_one", D): (1.5, 2.0),
+    ("exp_of_product", F): (1.0, 2.0),
+    ("exp_of_product", D): (1.5, 2.0),
+    ("log_cosh", F): (2.0, 2.0),
+    ("log_cosh", D): (2.0, 2.0),
+    ("tanh_from", F): (2.7, 2.7),
+    ("tanh_from", D): (2.7, 2.7),
+    ("pow", F): (1.5, 2.0),
+    ("pow", D): (1.5, 2.0),
 }
 FUNCTIONS = sorted({name for name, _ in MAX_ULP})
-DOMAIN = {"exp_nonpositive": (-INF, 0.0), "log1p_01": (0.0, 1.0)}  # NaN is always in
+DOMAIN = {  # NaN is always in
+    "exp_nonpositive": (-INF, 0.0),
+    "log1p_01": (0.0, 1.0),
+    "x_minus_log1p": (0.0, INF),
+    "lgamma1p": (-0.5, INF),
+    "log_near_one": (0.0, 2.0),
+    "pow": (0.0, INF),
+}
+
+
+def any_in(low, high):
+    """A function of x with values spread over [low, high] that look random."""
+
+    def spread(x):
+        bits = x.view(f"u{x.itemsize}")
+        return (low + (high - low) * ((bits * bits.dtype.type(0x9E3779B1)) % 1000003) / 1000002).astype(x.dtype)
+
+    return spread
+
+
+def any_power(x):
+    """Exponents of use, and exponents for results of any size."""
+    y = abs(any_in(-800, 800)(x) / np.log(x.astype(D))).astype(x.dtype)
+    choice = any_in(0, 10)(x)
+    y[~((choice < 7) & (y < INF))] = 2
+    for i, power in enumerate((0.001, 0.5, 1, 3, 0)):
+        y[(choice > 7 + i / 2) & (choice < 7.5 + i / 2)] = power
+    return y
+
+
+def any_factor(x):
+    """Factors that give products of any size."""
+    y = (any_in(-800, 800)(x) / x.astype(D)).astype(x.dtype)
+    y[np.isnan(y)] = 2
+    return y
+
+
+def exp_minus_twice(x):
+    return np.exp(-2 * abs(x.astype(wider(x.dtype.type)))).astype(x.dtype)
+
+
+# The second argument of the functions of two, from the first.
+SECOND = {
+    "log_near_one": lambda x: x - 1,
+    "exp_of_product": any_factor,
+    "log_cosh": exp_minus_twice,
+    "tanh_from": exp_minus_twice,
+    "pow": any_power,
+}
 
 SAMPLED = [pytest.param(name, dtype, id=f"{name}-{dtype.__name__}") for name, dtype in MAX_ULP]
 
@@ -49,9 +111,14 @@ def bound(name, dtype, level):
     return no_fma if level == "x86-64-v2" else fma
 
 
-def evaluate(level, name, x):
+def arguments(name, x):
+    with np.errstate(all="ignore"):
+        return (x, SECOND[name](x)) if name in SECOND else (x,)
+
+
+def evaluate(level, name, x, *y):
     out = np.empty_like(x)
-    _cpu.kernel("vecmath", level).evaluate(name, x, out)
+    _cpu.kernel("vecmath", level).evaluate(name, x, out, *y)
     return out
 
 
@@ -73,6 +140,43 @@ def sigmoid(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def log_cosh(x, _):
+    x = abs(x)
+    return np.where(x < 0.75, np.log1p(2 * np.sinh(x / 2) ** 2), x + np.log1p(np.exp(-2 * x)) - np.log(x.dtype.type(2)))
+
+
+def x_minus_log1p(x):
+    series = 0
+    for k in range(40, 1, -1):
+        series = 1 / x.dtype.type(k) - series * x
+    return np.where(x < 0.15, x * x * series, np.where(x < INF, x - np.log1p(x), x))
+
+
+def pow_of_nan_is_nan(x, y):
+    return np.where(np.isnan(x), x, x**y)
+
+
+def lgamma1p(t):
+    """Gauss's product, with Stirling's series for the rest of it, by differences that vanish with u."""
+    dtype, n = t.dtype.type, 40
+    u = np.where(t > 0.5, t - 1, t)  # its zeros are where u = 0
+    result = (n + u + dtype(0.5)) * np.log1p(u / n) + u * np.log(dtype(n)) - u
+    for i in range(1, n + 1):
+        result = result - np.log1p(u / i)
+    for power, factor in stirling(dtype):
+        result = result + factor / dtype(n) ** power * np.expm1(-power * np.log1p(u / n))
+    result = np.where(t > 0.5, result + np.log1p(u), result)
+    large = (t + dtype(0.5)) * np.log(t) - t + np.log(8 * np.arctan(dtype(1))) / 2
+    for power, factor in stirling(dtype):
+        large = large + factor / t**power
+    return np.where(t < 30, np.where(t == 0, 0, result), np.where(t == INF, t, large))
+
+
+def stirling(dtype):
+    factors = ((1, 12), (3, -360), (5, 1260), (7, -1680), (9, 1188), (11, dtype(-360360) / 691))
+    return [(power, 1 / dtype(divisor)) for power, divisor in factors]
+
+
 REFERENCE = {
     "exp": np.exp,
     "exp_nonpositive": np.exp,
@@ -84,12 +188,19 @@ REFERENCE = {
     "sigmoid": sigmoid,
     "softplus": softplus,
     "log_sigmoid": lambda x: -softplus(-x),
+    "x_minus_log1p": x_minus_log1p,
+    "lgamma1p": lgamma1p,
+    "log_near_one": lambda x, d: np.log(x),
+    "exp_of_product": lambda a, b: np.exp(a * b),
+    "log_cosh": log_cosh,
+    "tanh_from": lambda x, e: np.tanh(x),
+    "pow": pow_of_nan_is_nan,
 }
 
 
-def reference(name, x):
+def reference(name, x, *y):
     with np.errstate(all="ignore"):
-        return REFERENCE[name](x.astype(wider(x.dtype.type)))
+        return REFERENCE[name](*(v.astype(wider(x.dtype.type)) for v in (x, *y)))
 
 
 def ulp_error(got, exact):
@@ -152,15 +263,15 @@ def sample(dtype):
 
 @cache
 def sample_of(name, dtype):
-    x = restrict(name, sample(dtype))
-    return x, reference(name, x)
+    args = arguments(name, restrict(name, sample(dtype)))
+    return args, reference(name, *args)
 
 
 @each_level
 @each_sample
 def test_accuracy_on_a_sample(name, dtype, level):
-    x, exact = sample_of(name, dtype)
-    assert ulp_error(evaluate(level, name, x), exact) <= bound(name, dtype, level)
+    args, exact = sample_of(name, dtype)
+    assert ulp_error(evaluate(level, name, *args), exact) <= bound(name, dtype, level)
 
 
 @pytest.mark.parametrize("dtype", [F, D])
@@ -234,16 +345,67 @@ SPECIAL = [
     ("log_sigmoid", INF, -0.0),
     ("log_sigmoid", -INF, -INF),
     ("log_sigmoid", -1e30, -1e30),
-    *[(name, NAN, NAN) for name in FUNCTIONS],
+    ("x_minus_log1p", 0.0, 0.0),
+    ("x_minus_log1p", 1e30, 1e30),
+    ("x_minus_log1p", INF, INF),
+    ("lgamma1p", 0.0, 0.0),
+    ("lgamma1p", -0.0, 0.0),
+    ("lgamma1p", 1.0, 0.0),
+    ("lgamma1p", -1.0, INF),
+    ("lgamma1p", -2.0, INF),
+    ("lgamma1p", -1e30, INF),
+    ("lgamma1p", INF, INF),
+    ("lgamma1p", -INF, INF),
+    ("log_near_one", (0.0, -1.0), -INF),
+    ("log_near_one", (1.0, 0.0), 0.0),
+    ("log_near_one", (1.0, 1e-30), 1e-30),
+    ("log_near_one", (1.0, -1e-30), -1e-30),
+    ("log_near_one", (1.0, NAN), NAN),
+    ("log_near_one", (0.25, NAN), NAN),
+    ("log_near_one", (NAN, 0.0), NAN),
+    ("exp_of_product", (0.0, 5.0), 1.0),
+    ("exp_of_product", (INF, 2.0), INF),
+    ("exp_of_product", (2.0, -INF), 0.0),
+    ("exp_of_product", (-INF, -INF), INF),
+    ("exp_of_product", (1e30, 1e30), INF),
+    ("exp_of_product", (1e30, -1e30), 0.0),
+    ("exp_of_product", (1e30, 0.0), 1.0),
+    ("exp_of_product", (INF, 0.0), NAN),
+    ("exp_of_product", (NAN, 0.0), NAN),
+    ("exp_of_product", (0.0, NAN), NAN),
+    ("log_cosh", (0.0, 1.0), 0.0),
+    ("log_cosh", (-0.0, 1.0), 0.0),
+    ("log_cosh", (1e30, 0.0), 1e30),
+    ("log_cosh", (-1e30, 0.0), 1e30),
+    ("log_cosh", (INF, 0.0), INF),
+    ("log_cosh", (-INF, 0.0), INF),
+    ("tanh_from", (0.0, 1.0), 0.0),
+    ("tanh_from", (-0.0, 1.0), -0.0),
+    ("tanh_from", (1e30, 0.0), 1.0),
+    ("tanh_from", (-INF, 0.0), -1.0),
+    ("pow", (0.0, 0.0), 1.0),
+    ("pow", (0.0, 1e-3), 0.0),
+    ("pow", (0.0, 1e30), 0.0),
+    ("pow", (1.0, 0.0), 1.0),
+    ("pow", (1.0, 1e30), 1.0),
+    ("pow", (2.0, 0.0), 1.0),
+    ("pow", (2.0, 1e30), INF),
+    ("pow", (0.5, 1e30), 0.0),
+    ("pow", (INF, 0.0), 1.0),
+    ("pow", (INF, 1e-3), INF),
+    ("pow", (0.5, NAN), NAN),
+    ("pow", (NAN, 0.0), NAN),
+    *[(name, (NAN, NAN) if name in SECOND else NAN, NAN) for name in FUNCTIONS],
 ]
 
 
 @each_level
 @pytest.mark.parametrize("dtype", [F, D])
-@pytest.mark.parametrize("name, x, expected", SPECIAL)
+@pytest.mark.parametrize("name, args, expected", SPECIAL)
 @pytest.mark.parametrize("n", [1, 33])  # the scalar remainder and the vector loop
-def test_special_values(name, x, expected, dtype, level, n):
-    got, expected = evaluate(level, name, np.full(n, x, dtype)), np.full(n, expected, dtype)
+def test_special_values(name, args, expected, dtype, level, n):
+    args = [np.full(n, value, dtype) for value in (args if name in SECOND else (args,))]
+    got, expected = evaluate(level, name, *args), np.full(n, expected, dtype)
     np.testing.assert_array_equal(got, expected)
     if not np.isnan(expected[0]):
         np.testing.assert_array_equal(np.signbit(got), np.signbit(expected))
@@ -268,17 +430,18 @@ def test_nan_of_any_payload_passes(name, dtype, level):
     bits = rng.integers(0, 2 ** (8 * np.dtype(dtype).itemsize), 10_000, dtype=f"u{np.dtype(dtype).itemsize}")
     exponent = np.array(INF, dtype).view(bits.dtype)
     x = (bits | exponent | np.array(1, bits.dtype)).view(dtype)
-    assert np.isnan(evaluate(level, name, x)).all()
+    assert np.isnan(evaluate(level, name, *arguments(name, x))).all()
 
 
 @each_level
 @each_sample
 def test_same_bits_at_every_length_and_offset(name, dtype, level):
-    x = restrict(name, sample(dtype))[-3000:]
-    whole = evaluate(level, name, x)
+    args = [x[-3000:] for x in sample_of(name, dtype)[0]]
+    whole = evaluate(level, name, *args)
     for start in range(40):
         for stop in range(start, 80):
-            assert evaluate(level, name, x[start:stop]).tobytes() == whole[start:stop].tobytes()
+            part = evaluate(level, name, *(x[start:stop] for x in args))
+            assert part.tobytes() == whole[start:stop].tobytes()
 
 
 @each_level
@@ -291,7 +454,32 @@ def test_result_may_replace_the_argument(level):
 
 @each_level
 def test_functions_are_the_ones_tested(level):
-    assert sorted(_cpu.kernel("vecmath", level).FUNCTIONS) == FUNCTIONS
+    kernel = _cpu.kernel("vecmath", level)
+    assert sorted(kernel.FUNCTIONS + kernel.FUNCTIONS_OF_TWO) == FUNCTIONS
+    assert sorted(kernel.FUNCTIONS_OF_TWO) == sorted(SECOND)
+
+
+@each_level
+@pytest.mark.parametrize("dtype", [F, D])
+def test_log_near_one_takes_the_difference(dtype, level):
+    d = np.random.default_rng(2).uniform(-0.29, 0.41, 20_000).astype(dtype)
+    d = np.concatenate([d, d * np.exp2(np.linspace(0, -100, d.size, dtype=dtype))])
+    exact = np.log1p(d.astype(wider(dtype)))
+    assert ulp_error(evaluate(level, "log_near_one", 1 + d, d), exact) <= bound("log_near_one", dtype, level)
+
+
+@each_level
+@pytest.mark.parametrize("dtype", [F, D])
+def test_lgamma1p_of_negative_numbers(dtype, level):
+    """Reflection: Gamma(1 + t) Gamma(-t) = -pi / sin(pi t)."""
+    t = np.random.default_rng(3).uniform(-60, -0.5, 20_000).astype(dtype)
+    wide = t.astype(wider(dtype))
+    pi, rest = 4 * np.arctan(wide.dtype.type(1)), wide - np.rint(wide)
+    exact = np.log(pi / abs(np.sin(pi * rest))) - reference("lgamma1p", -1 - t)
+    error = abs(evaluate(level, "lgamma1p", t) - exact) / np.maximum(1, abs(exact))
+    assert error.max() <= 4 * np.finfo(dtype).eps
+    even = -np.exp2(np.arange(1, 100)).astype(dtype)
+    assert (evaluate(level, "lgamma1p", even) == INF).all()
 
 
 @each_level
@@ -310,6 +498,7 @@ def test_functions_are_the_ones_tested(level):
         ("exp", np.ones(3), np.ones(6)[::2], ValueError, "out must be 1-d, C-contiguous"),
         ("exp", np.ones(3), np.frombuffer(bytes(24)), ValueError, "and writable"),
         ("exp", np.ones(3), np.ones(4), ValueError, "out must have the length of x, 3, not 4"),
+        ("pow", np.ones(3), np.ones(3), TypeError, "pow is a function of x and y"),
     ],
 )
 def test_wrong_arguments(level, name, x, out, error, message):
@@ -317,13 +506,29 @@ def test_wrong_arguments(level, name, x, out, error, message):
         _cpu.kernel("vecmath", level).evaluate(name, x, out)
 
 
+@pytest.mark.parametrize(
+    "name, y, error, message",
+    [
+        ("exp", np.ones(3), TypeError, "exp is a function of x"),
+        ("pow", [1.0] * 3, TypeError, "y"),
+        ("pow", np.ones(3, F), TypeError, "y must have the dtype of x, float64, not float32"),
+        ("pow", np.ones((3, 1)), ValueError, "y must be 1-d"),
+        ("pow", np.ones(2), ValueError, "y must have the length of x, 3, not 2"),
+    ],
+)
+def test_wrong_second_argument(name, y, error, message):
+    with pytest.raises(error, match=message):
+        _cpu.kernel("vecmath", LEVELS[0]).evaluate(name, np.ones(3), np.ones(3), y)
+
+
 CHUNK = 2**13  # temporaries small enough to stay in cache and out of mmap
 
 
 def errors_per_level(name, x):
-    exact, errors, last = reference(name, x), [], None
+    args = arguments(name, x)
+    exact, errors, last = reference(name, *args), [], None
     for level in LEVELS:
-        got = evaluate(level, name, x)
+        got = evaluate(level, name, *args)
         same = last is not None and got.tobytes() == last.tobytes()  # v4 has the bits of v3
         errors.append(errors[-1] if same else ulp_error(got, exact))
         last = got

@@ -136,7 +136,7 @@ VM_INLINE double vm_exp_d(double x) {
     return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
 }
 
-/* e^(x + low) for a low that is below an ulp of x or so: what the rounding of x lost. */
+/* e^(x + low) for a low that is tiny: what the rounding of x lost. */
 VM_INLINE float vm_exp_sum_f(float x, float low) {
     const float shift = VM_ROUND_F + 2 * 127;
     const float t = VM_FMA_F(x, VM_LOG2E_F, shift);
@@ -312,7 +312,7 @@ VM_INLINE double vm_log_ends_d(double x, double result) {
     return x > 0.0 ? (x < (double)INFINITY ? result : x) : at_most_zero;
 }
 
-/* x = m / 2^minus_k with m in (sqrt(1/2), sqrt(2)]. Subnormals are multiplied by 2^23 (2^52) first. */
+/* x = m * 2^-minus_k with m in (sqrt(1/2), sqrt(2)]. Subnormals are multiplied by 2^23 (2^52) first. */
 VM_INLINE float vm_log_split_f(float x, float *minus_k) {
     const int tiny = x < 0x1p-126f;
     const uint32_t bits = vm_bits_f(tiny ? x * 0x1p23f : x);
@@ -342,8 +342,8 @@ VM_INLINE double vm_log_d(double x) {
     return vm_log_ends_d(x, vm_log_reduced_d(m - 1.0, minus_k));
 }
 
-/* log x for x in [0, 2] where d = x - 1 is known better than x tells: it takes the place of m - 1 where k = 0. The sum
- * x + d is NaN if either is. */
+/* log x for x in [0, 2] where d = x - 1 is known better than x tells: it takes the place of m - 1 where k = 0, and only
+ * there (elsewhere the rounding of x costs at most 1 ulp more). The sum x + d is NaN if either is. */
 VM_INLINE float vm_log_near_one_f(float x, float d) {
     float minus_k;
     const float m = vm_log_split_f(x, &minus_k);
@@ -358,9 +358,9 @@ VM_INLINE double vm_log_near_one_d(double x, double d) {
     return x + d >= -1.0 ? (x > 0.0 ? result : -(double)INFINITY) : (double)NAN;
 }
 
-/* 1 + x = (1 + f) / 2^minus_k with 1 + f in (top / 2, top], k from the rounded 1 + x, but f = 2^-k (1 + x) - 1 =
- * 2^-k x - (1 - 2^-k), rounded once. So no correction term is needed. The factor is 4 * 2^-k, because 2^-128 (2^-1024) is
- * subnormal. */
+/* 1 + x = (1 + f) * 2^-minus_k with 1 + f in (top / 2, top]: k from the rounded 1 + x, but f = 2^-k (1 + x) - 1 =
+ * 2^-k x - (1 - 2^-k), rounded once. So no correction term is needed. The factor is 4 * 2^-k, because 2^-128 (2^-1024)
+ * is subnormal. */
 VM_INLINE float vm_log1p_split_f(float x, uint32_t top_bits, float *minus_k) {
     const int32_t k = (int32_t)(top_bits - vm_bits_f(1.0f + x)) >> 23;
     const float s = vm_from_bits_f(((uint32_t)k << 23) + (129u << 23));
@@ -387,9 +387,9 @@ VM_INLINE double vm_log1p_d(double x) {
     return vm_log_ends_d(1.0 + x, vm_log_reduced_d(f, minus_k));
 }
 
-/* x - log(1 + x) for x in [0, inf], as (x - k ln2 - f) + (f - log(1 + f)). The first is exactly 0 where k = 0, the second
- * is f^2 P(f), relative error 2^-26.8, or s (f - s^2 R(s^2)), 2^-57.3. With 1 + f in (3/4, 3/2], f is exact where k > 0:
- * its error would count several times, since x - log(1 + x) is much smaller than x there. */
+/* x - log(1 + x) for x in [0, inf], as (x - k ln2 - f) + (f - log(1 + f)). The first is exactly 0 where k = 0; the
+ * second is f^2 P(f), relative error 2^-26.8, or s (f - s^2 R(s^2)), 2^-57.3. With 1 + f in (3/4, 3/2], f is exact
+ * where k > 0: its error would count several times, since x - log(1 + x) is much smaller than x there. */
 #define VM_THREE_HALVES_BITS_F 0x3fc00000u
 #define VM_THREE_HALVES_BITS_D 0x3ff8000000000000ull
 
@@ -478,8 +478,8 @@ VM_INLINE double vm_log_sigmoid_d(double x) {
 
 /* ---- the hyperbolic family -----------------------------------------------------------------------------------------
  *
- * From x and e = exp_nonpositive(-2 abs(x)), which the caller computes: in a loop of its own, if that is faster, and once
- * for both. Where e would cancel, a polynomial in x^2 takes over.
+ * From x and e = exp_nonpositive(-2 abs(x)), which the caller computes: in a loop of its own, if that is faster, and
+ * once for both. Where the terms would cancel, a polynomial in x^2 takes over.
  *
  * log cosh x = abs(x) + log(1 + e) - ln2, or x^2/2 + x^4 P(x^2); relative error 2^-27.6 and 2^-57.3.
  */
@@ -554,8 +554,8 @@ VM_INLINE float vm_pow_f(float x, float y) {
     return vm_pow_ends_f(x, y, vm_exp_sum_f(high, (float)(product - high)));
 }
 
-/* log(1 + f) - k ln2 and, in `low`, what its rounding lost: s, s^2, R = 2/3 + s^2 P(s^2) and their products are all sums
- * of two. Relative error of the sum: about 2^-64. */
+/* log(1 + f) - k ln2 as a sum: the result and `low`, below 2^-44 max(k, 1). So are s, s^2, R = 2/3 + s^2 P(s^2) and
+ * their products. Relative error of the sum: about 2^-64. */
 VM_INLINE double vm_log_reduced_twice_d(double f, double minus_k, double *low) {
     const double d = 2.0 + f, inverse = 1.0 / d;
     const double s = f * inverse, sd = s * d;
@@ -586,6 +586,69 @@ VM_INLINE double vm_pow_d(double x, double y) {
     const double product = y * log_x;
     return vm_pow_ends_d(x, y, vm_exp_sum_d(product, VM_FMA_D(y, low, vm_product_error_d(y, log_x, product))));
 }
+
+
+/* ---- log gamma -----------------------------------------------------------------------------------------------------
+ *
+ * log(abs(Gamma(1 + t))), of t because 1 + t would round away the digits near the zeros, t = 0 and t = 1.
+ *   - t in [-1/2, 5/2): t (t - 1) (7/16 + P(t + 1/2) / Q(t + 1/2)), so both zeros are exact. Relative
+ *     error 2^-54.7.
+ *   - t >= 5/2: Stirling's t (log t - 1) + log(t) / 2 + log(2 pi) / 2 + C(1 / t^2) / t. Relative error 2^-58.9.
+ *   - t < -1/2: Euler's reflection, Gamma(1 + t) Gamma(-t) = -pi / sin(pi t).
+ */
+VM_INLINE double vm_lgamma1p_small_d(double t) {
+    const double x = t + 0.5, z = x * x;
+    const double p0 = VM_FMA_D(x, 0x1.bbd993d6ada78p+0, 0x1.4d780c269af4dp-2);
+    const double p1 = VM_FMA_D(x, 0x1.0ebba7a1bf1bcp+1, 0x1.9dfeca1922b52p+1);
+    const double p2 = VM_FMA_D(x, -0x1.6d003b9e750b8p+0, -0x1.2ec210ea1eddcp-1);
+    const double p3 = VM_FMA_D(x, -0x1.efccdd6e37446p-4, -0x1.52b8026503e03p-1);
+    const double p4 = VM_FMA_D(x, -0x1.305a35ffbe27ap-13, -0x1.0e5f6e853b0c1p-7);
+    const double q0 = VM_FMA_D(x, 0x1.c74d421fa6a34p+2, 1.0);
+    const double q1 = VM_FMA_D(x, 0x1.ea939d98e5d3cp+4, 0x1.47652e002241cp+4);
+    const double q2 = VM_FMA_D(x, 0x1.877c1411c7f0ep+3, 0x1.9c5300d71289fp+4);
+    const double q3 = VM_FMA_D(x, 0x1.a0b1d1f9e820ep-2, 0x1.9463ff47936bp+1);
+    const double q4 = VM_FMA_D(x, 0x1.61145058d6cep-12, 0x1.68fd1203bc232p-6);
+    const double P = VM_FMA_D(z, VM_FMA_D(z, VM_FMA_D(z, VM_FMA_D(z, p4, p3), p2), p1), p0);
+    const double Q = VM_FMA_D(z, VM_FMA_D(z, VM_FMA_D(z, VM_FMA_D(z, q4, q3), q2), q1), q0);
+    return VM_FMA_D(t * (t - 1.0), 0.4375 + P / Q, 0.0); /* 0 and not -0 at t = 0 */
+}
+
+VM_INLINE double vm_lgamma1p_large_d(double t) {
+    double minus_k, low;
+    const double m = vm_log_split_d(t, &minus_k);
+    const double log_t = vm_log_reduced_twice_d(m - 1.0, minus_k, &low);
+    const double u = 1.0 / t, v = u * u, w = v * v;
+    const double c0 = VM_FMA_D(v, -0x1.6c16c1680e14dp-9, 0x1.55555555553ffp-4);
+    const double c1 = VM_FMA_D(v, -0x1.3810e96434aedp-11, 0x1.a019f8ab87f6dp-11);
+    const double c2 = VM_FMA_D(v, -0x1.efd2799b2fc65p-10, 0x1.b8dcf5901f8f3p-11);
+    const double c3 = VM_FMA_D(v, -0x1.548f31bd79f8ep-6, 0x1.7fd11c4af85f5p-8);
+    const double c4 = VM_FMA_D(v, -0x1.72c5a3c846dadp-3, 0x1.1bab9fb0d411bp-4);
+    const double c5 = VM_FMA_D(v, -0x1.009fe63bc0516p-2, 0x1.3ca9c4ef3186ap-2);
+    const double C = VM_FMA_D(w, VM_FMA_D(w, VM_FMA_D(w, VM_FMA_D(w, VM_FMA_D(w, c5, c4), c3), c2), c1), c0);
+    const double rest = VM_FMA_D(0.5, log_t, VM_FMA_D(u, C, 0x1.d67f1c864beb5p-1));
+    const double result = VM_FMA_D(t, log_t - 1.0, VM_FMA_D(t + 0.5, low, rest));
+    return t < (double)INFINITY ? result : t;
+}
+
+/* log(abs(sin(pi y)) / pi) for y in [1/2, 2^52] */
+VM_INLINE double vm_log_sine_d(double y) {
+    const double r = y - ((y + 0x1p52) - 0x1p52), z = r * r, zz = z * z;
+    const double s0 = VM_FMA_D(z, -0x1.a51a6625307d3p+0, 1.0);
+    const double s1 = VM_FMA_D(z, -0x1.86a8e4720895ep-3, 0x1.9f9cb402bc3f2p-1);
+    const double s2 = VM_FMA_D(z, -0x1.3381696cda13ep-9, 0x1.ac6805cbdb0f5p-6);
+    const double s3 = VM_FMA_D(z, -0x1.d3e33576d30a5p-18, 0x1.374695b206e7dp-13);
+    const double s4 = 0x1.070f411880ca1p-22;
+    return vm_log_d(vm_fabs_d(r) * VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, s4, s3), s2), s1), s0));
+}
+
+VM_INLINE double vm_lgamma1p_d(double t) {
+    const double a = t < -0.5 ? -1.0 - t : t;
+    const double direct = a < 2.5 ? vm_lgamma1p_small_d(a) : vm_lgamma1p_large_d(a);
+    const double reflected = t > -0x1p52 ? -vm_log_sine_d(-t) - direct : (double)INFINITY;
+    return t < -0.5 ? reflected : direct;
+}
+
+VM_INLINE float vm_lgamma1p_f(float t) { return (float)vm_lgamma1p_d(t); }
 
 
 /* ---- across lanes --------------------------------------------------------------------------------------------------

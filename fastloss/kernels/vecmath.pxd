@@ -37,6 +37,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_tanh_from_d(double x, double e) noexcept
     float vm_pow_f(float x, float y) noexcept
     double vm_pow_d(double x, double y) noexcept
+    float vm_lgamma1p_f(float t) noexcept
+    double vm_lgamma1p_d(double t) noexcept
     float vm_sqrt_f(float x) noexcept
     double vm_sqrt_d(double x) noexcept
     float vm_fabs_f(float x) noexcept
@@ -127,6 +129,11 @@ cdef inline floating tanh_from(floating x, floating e) noexcept nogil:
 # x^y for x in [0, inf] or NaN, and finite y >= 0.
 cdef inline floating pow(floating x, floating y) noexcept nogil:
     return vm_pow_f(x, y) if floating is float else vm_pow_d(x, y)
+
+
+# log(abs(Gamma(1 + t))) of every t; inf at the poles.
+cdef inline floating lgamma1p(floating t) noexcept nogil:
+    return vm_lgamma1p_f(t) if floating is float else vm_lgamma1p_d(t)
 
 
 cdef inline floating sqrt(floating x) noexcept nogil:

@@ -17,6 +17,7 @@ FUNCTIONS = (
     "softplus",
     "log_sigmoid",
     "x_minus_log1p",
+    "lgamma1p",
 )
 FUNCTIONS_OF_TWO = (
     "log_near_one",
@@ -65,17 +66,20 @@ cdef void apply(int function, const floating *x, const floating *y, floating *ou
             out[i] = x_minus_log1p(x[i])
     elif function == 11:
         for i in range(n):
-            out[i] = log_near_one(x[i], y[i])
+            out[i] = lgamma1p(x[i])
     elif function == 12:
         for i in range(n):
-            out[i] = exp_of_product(x[i], y[i])
+            out[i] = log_near_one(x[i], y[i])
     elif function == 13:
         for i in range(n):
-            out[i] = log_cosh(x[i], y[i])
+            out[i] = exp_of_product(x[i], y[i])
     elif function == 14:
         for i in range(n):
-            out[i] = tanh_from(x[i], y[i])
+            out[i] = log_cosh(x[i], y[i])
     elif function == 15:
+        for i in range(n):
+            out[i] = tanh_from(x[i], y[i])
+    elif function == 16:
         for i in range(n):
             out[i] = pow(x[i], y[i])
 

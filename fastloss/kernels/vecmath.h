@@ -415,7 +415,8 @@ VM_INLINE double vm_x_minus_log1p_d(double x) {
     const double p2 = VM_FMA_D(z, 0x1.3b2f1a9929269p-3, 0x1.745c82bbcac4fp-3);
     const double p3 = VM_FMA_D(z, 0x1.18e591f975b63p-3, 0x1.0e34619a19bd6p-3);
     const double R = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, p3, p2), p1), p0);
-    const double result = VM_FMA_D(s, VM_FMA_D(-z, R, f), VM_FMA_D(minus_k, VM_LN2_D, x) - f);
+    const double rest = VM_FMA_D(minus_k, VM_LN2_LO_D, VM_FMA_D(minus_k, VM_LN2_HI_D, x) - f);
+    const double result = VM_FMA_D(s, VM_FMA_D(-z, R, f), rest);
     return x < (double)INFINITY ? result : x;
 }
 

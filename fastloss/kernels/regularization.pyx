@@ -3,14 +3,14 @@
 from cython cimport floating
 from cython.parallel cimport prange
 cimport numpy as cnp
+from libc.float cimport DBL_MIN
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
 
 import numpy as np
 
 from fastloss.kernels.tiles cimport LANES, TILE, chunk_size, grain
-from fastloss.kernels.vecmath cimport fabs, sqrt, sum_lanes
+from fastloss.kernels.vecmath cimport at_least, at_most, fabs, sqrt, sum_lanes
 
 cnp.import_array()
 
@@ -168,6 +168,7 @@ cdef enum:
     MIN_STRIP = 64      # vectors
     MAX_STRIP = 512
     STRIP = 131072      # elements that stay in the L2 cache between the sum and the product
+    ROWS = 8192         # elements of whole rows that are worked on together
     PIECE = 16384       # elements of a strip that are summed up together, and that one thread takes at a time
     MAX_PIECES = 64     # of a strip: bounds the memory for partial sums
 
@@ -191,16 +192,23 @@ cdef inline Py_ssize_t quotient_up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline double square_sum(const floating* x, Py_ssize_t n) noexcept nogil:
     """The sum of the squares of x[:n] in double precision."""
-    cdef double[LANES] lane
+    cdef double[LANES] lane, rest
+    cdef double total = 0
     cdef Py_ssize_t i = 0, j
+    if n < LANES // 2:
+        for i in range(n):
+            total += <double> x[i] * <double> x[i]
+        return total
     for j in range(LANES):
-        lane[j] = 0
+        lane[j] = rest[j] = 0
     while i + LANES <= n:
         for j in range(LANES):
             lane[j] += <double> x[i + j] * <double> x[i + j]
         i += LANES
     for j in range(n - i):
-        lane[j] += <double> x[i + j] * <double> x[i + j]
+        rest[j] = x[i + j]
+    for j in range(LANES):
+        lane[j] += rest[j] * rest[j]  # over all of them: so the lanes stay in registers
     return sum_lanes(lane)
 
 
@@ -232,22 +240,55 @@ cdef inline void square_sums(
         k += 1
 
 
-cdef inline void multiply(const floating* x, floating* y, double factor, Py_ssize_t n) noexcept nogil:
+cdef inline void scale(const floating* x, floating* y, double factor, Py_ssize_t n) noexcept nogil:
+    """y = factor x, where x is y or apart from it. A factor of 1 leaves every bit."""
     cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = <floating> (x[i] * factor)
+    if x == y:  # a loop of its own: it vectorises only if the compiler sees one array
+        for i in range(n if factor != 1 else 0):
+            y[i] = <floating> (y[i] * factor)
+    else:
+        for i in range(n):
+            y[i] = <floating> (x[i] * factor)
 
 
-cdef inline void multiply_each(const floating* x, floating* y, const double* factor, Py_ssize_t n) noexcept nogil:
+cdef inline void scale_each(const floating* x, floating* y, const double* factor, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = <floating> (x[i] * factor[i])
+    if x == y:
+        for i in range(n):
+            y[i] = <floating> (y[i] * factor[i])
+    else:
+        for i in range(n):
+            y[i] = <floating> (x[i] * factor[i])
 
 
 cdef inline double factor_of(double square, double limit) noexcept nogil:
     """What a vector of this squared norm is multiplied by; NaN for NaN."""
-    cdef double norm = sqrt(square)
-    return 1 if norm <= limit else limit / norm
+    # No branch: which vectors exceed the limit is hard to predict. Both may be 0, and must not give 0 / 0.
+    return at_most(limit / at_least(sqrt(square), <double> DBL_MIN), <double> 1)
+
+
+cdef inline bint in_range(double square, double factor, double limit) noexcept nogil:
+    """Whether a squared norm, and the factor made of it, have kept their digits. Those of a vector of floats always do."""
+    if square == INFINITY or square < SMALL * SMALL and limit < SMALL:
+        return False
+    return not (factor < SMALL * SMALL and limit > 0)
+
+
+cdef inline bint find_factors(
+    double* total, double* factor, Py_ssize_t n, double limit, const floating* _
+) noexcept nogil:
+    """The factors of n vectors; whether `rescale` is to do some of them, whose total becomes -1."""
+    cdef bint odd = False
+    cdef Py_ssize_t j
+    for j in range(n):
+        factor[j] = factor_of(total[j], limit)
+    if floating is double:
+        for j in range(n):
+            if not in_range(total[j], factor[j], limit):
+                odd = True
+                total[j] = -1
+                factor[j] = 1
+    return odd
 
 
 cdef void rescale(double* x, Py_ssize_t n, Py_ssize_t stride, double limit) noexcept nogil:
@@ -286,18 +327,10 @@ cdef inline void write_piece(
 ) noexcept nogil:
     cdef Py_ssize_t start = p * call.piece, rows = min(call.piece, call.n - start), k
     if call.inner == 1:
-        if factor[0] == 1:
-            memcpy(out + start, w + start, rows * sizeof(floating))
-        elif w == out:  # a loop of its own: it vectorises only if the compiler sees one array
-            multiply(out + start, out + start, factor[0], rows)
-        else:
-            multiply(w + start, out + start, factor[0], rows)
+        scale(w + start, out + start, factor[0], rows)
     else:
         for k in range(start, start + rows):
-            if w == out:
-                multiply_each(out + k * call.inner, out + k * call.inner, factor, vectors)
-            else:
-                multiply_each(w + k * call.inner, out + k * call.inner, factor, vectors)
+            scale_each(w + k * call.inner, out + k * call.inner, factor, vectors)
 
 
 cdef void project_strip(
@@ -309,7 +342,7 @@ cdef void project_strip(
     cdef Py_ssize_t place = strip // call.strips * call.n * call.inner + first
     cdef const floating* w = <const floating*> call.w + place
     cdef floating* out = <floating*> call.out + place
-    cdef bint changed = False, odd = False
+    cdef bint changed = w != out, odd
     if threads > 1:
         for p in prange(call.pieces, schedule="dynamic", num_threads=threads):
             sum_piece(call, w, vectors, p, partial + p * vectors)
@@ -320,18 +353,10 @@ cdef void project_strip(
             sum_piece(call, w, vectors, p, factor)
         for j in range(vectors):
             total[j] += factor[j] if threads <= 1 else partial[p * vectors + j]
+    odd = find_factors(total, factor, vectors, call.limit, w)
     for j in range(vectors):
-        factor[j] = factor_of(total[j], call.limit)
-        if floating is double:
-            if (
-                total[j] == INFINITY or total[j] < SMALL * SMALL and call.limit < SMALL
-                or factor[j] < SMALL * SMALL and call.limit > 0
-            ):
-                odd = True
-                total[j] = -1
-                factor[j] = 1
         changed |= factor[j] != 1
-    if changed or w != out:
+    if changed:
         if threads <= 1:
             for p in range(call.pieces):
                 write_piece(call, w, out, vectors, p, factor)
@@ -339,16 +364,41 @@ cdef void project_strip(
             for p in prange(call.pieces, schedule="dynamic", num_threads=threads):
                 write_piece(call, w, out, vectors, p, factor)
     if floating is double:
-        if odd:
-            for j in range(vectors):
+        for j in range(vectors if odd else 0):
+            if total[j] == -1:
+                rescale(out + j, call.n, call.inner, call.limit)
+
+
+cdef void project_rows(const Projection* call, floating* _, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """The same for rows of one piece, several at once: so their square roots and quotients are vectorised too."""
+    cdef double[MAX_STRIP] total, factor
+    cdef const floating* w
+    cdef floating* out
+    cdef Py_ssize_t together = max(1, min(MAX_STRIP, ROWS // call.n)), first = start, n, j
+    cdef bint odd
+    while first < stop:
+        n = min(together, stop - first)
+        w = <const floating*> call.w + first * call.n
+        out = <floating*> call.out + first * call.n
+        for j in range(n):
+            total[j] = square_sum(w + j * call.n, call.n)
+        odd = find_factors(total, factor, n, call.limit, w)
+        for j in range(n):
+            scale(w + j * call.n, out + j * call.n, factor[j], call.n)
+        if floating is double:
+            for j in range(n if odd else 0):
                 if total[j] == -1:
-                    rescale(out + j, call.n, call.inner, call.limit)
+                    rescale(out + j * call.n, call.n, 1, call.limit)
+        first += n
 
 
 cdef void project_chunk(const Projection* call, floating* _, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef Py_ssize_t strip
-    for strip in range(start, stop):
-        project_strip(call, _, strip, NULL, 1)
+    cdef Py_ssize_t k
+    if call.inner == 1 and call.pieces == 1:
+        project_rows(call, _, start, stop)
+    else:
+        for k in range(start, stop):
+            project_strip(call, _, k, NULL, 1)
 
 
 cdef void project_all(

@@ -3,8 +3,8 @@
 from fastloss._cpu import get_num_threads, set_num_threads, show_config
 from fastloss._loss import Loss
 from fastloss.classification import binary_cross_entropy_with_logits, cross_entropy, hinge
-from fastloss.regularization import dropout, max_norm
 from fastloss.regression import huber, mae, mse
+from fastloss.regularization import dropout, max_norm
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""max_norm and dropout: definitions, edges, errors; the same bits for every thread count, layout and (dropout) CPU level."""
+"""max_norm and dropout: definitions, edges, errors; the same bits for all thread counts and layouts."""
 
 import re
 
@@ -89,8 +89,10 @@ def test_max_norm_special_values(dtype, axis):
     n, z = np.nan, 0.0
     expected = np.array([[0, -0.0, 0], [n, n, n], [n, z, -z], [n, n, z], [n, n, n], rows[5]], dtype)
     result = fl.max_norm(turned, 3, axis)
-    np.testing.assert_array_equal(result if axis else result.T, expected)
-    assert np.array_equal(np.signbit(result if axis else result.T)[[0, 2, 5]], np.signbit(expected)[[0, 2, 5]])
+    result = result if axis else result.T
+    np.testing.assert_array_equal(result, expected)
+    known = ~np.isnan(expected)
+    assert np.array_equal(np.signbit(result[known]), np.signbit(expected[known]))
     zeros = fl.max_norm(np.array([[1, -2], [0, 0]], dtype), 0, axis)
     assert np.array_equal(zeros, np.zeros((2, 2)))
 
@@ -99,7 +101,7 @@ def test_max_norm_special_values(dtype, axis):
 @pytest.mark.parametrize("relative", [1e-320, 1e-300, 1e-9, 0.5, 0.999, 1.001, 1e9, 1e300])
 @pytest.mark.parametrize("n", [5, 100])
 def test_max_norm_at_the_ends_of_the_range(size, relative, n):
-    w = np.stack([normal(n) / np.sqrt(n), normal(n, seed=1)]) * size / 4
+    w = np.stack([normal(n) / np.sqrt(n), normal(n, seed=1)]) * (size / 4)
     w[:, 1:3] = 0, size / 9
     limit = float(np.longdouble(relative) * norms(w)[0])
     if not np.isfinite(limit):

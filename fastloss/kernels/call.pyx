@@ -328,7 +328,7 @@ def max_norm(w, limit, axis, out):
     limit = number(limit, "limit", 0)
     shape = around(x, _checks.axis(axis, x.ndim, "w must have an axis"))
     y = result_for(out, "w", x)
-    kernels.regularization.max_norm(x, y, shape, limit, 0 if x.size < LIGHT * SERIAL else get_num_threads())
+    kernels.regularization.max_norm(x, y, shape, limit, 0 if x.size < SERIAL else get_num_threads())
     return y
 
 

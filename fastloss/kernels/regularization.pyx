@@ -49,7 +49,7 @@ cdef inline void philox(uint32_t* word, Py_ssize_t n, uint64_t key) noexcept nog
 
 
 def philox_words(tuple counter, uint64_t key):
-    """The four random words of one counter, for tests: each is drawn at the last of the places that it has in a tile."""
+    """The four random words of one counter, for tests."""
     cdef uint32_t[TILE] word
     cdef Py_ssize_t i, k
     for k in range(4):
@@ -268,7 +268,7 @@ cdef inline double factor_of(double square, double limit) noexcept nogil:
 
 
 cdef inline bint in_range(double square, double factor, double limit) noexcept nogil:
-    """Whether a squared norm, and the factor made of it, have kept their digits. Those of a vector of floats always do."""
+    """Whether a squared norm, and the factor made of it, have kept their digits. Those of floats always do."""
     if square == INFINITY or square < SMALL * SMALL and limit < SMALL:
         return False
     return not (factor < SMALL * SMALL and limit > 0)

@@ -93,9 +93,12 @@ cdef inline void thin(
     const floating* x, floating* y, unsigned char* mask, const uint32_t* word, uint32_t first_kept, floating kept,
     Py_ssize_t n
 ) noexcept nogil:
+    cdef floating quotient
     cdef Py_ssize_t i
     for i in range(n):
-        y[i] = x[i] / kept if word[i] >= first_kept else 0  # not a product with the mask: x may be NaN
+        quotient = x[i] / kept
+        y[i] = quotient if word[i] >= first_kept else 0  # not a product with the mask: x may be NaN
+    for i in range(n):
         mask[i] = word[i] >= first_kept
 
 

@@ -40,7 +40,13 @@ from fastloss.regression import (
     tweedie,
     welsch,
 )
-from fastloss.regularization import elastic_net, l1, l2
+from fastloss.regularization import (
+    dropout,
+    elastic_net,
+    l1,
+    l2,
+    max_norm,
+)
 
 __version__ = "0.1.0"
 
@@ -52,6 +58,7 @@ __all__ = [
     "brier",
     "cauchy",
     "cross_entropy",
+    "dropout",
     "elastic_net",
     "epsilon_insensitive",
     "expectile",
@@ -69,6 +76,7 @@ __all__ = [
     "logistic",
     "mae",
     "mape",
+    "max_norm",
     "modified_huber",
     "mse",
     "msle",

@@ -105,11 +105,19 @@ def leading_weights(x: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
     return weight
 
 
-def axis(x: Any, ndim: int) -> int:
-    """The class axis, counted from the front."""
+def seed(x: Any) -> int:
+    """The key of a random generator: 64 bits."""
+    value = index(x, "seed")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"seed must be in [0, 2^64), not {value}")
+    return value
+
+
+def axis(x: Any, ndim: int, has_axis: str = "pred must have a class axis") -> int:
+    """One axis of an array, counted from the front; `has_axis` is for the message on an array without any."""
     k = index(x, "axis")
     if ndim == 0:
-        raise ValueError("pred must have a class axis, and is 0-dimensional")
+        raise ValueError(f"{has_axis}, and is 0-dimensional")
     if not -ndim <= k < ndim:
         raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {k}")
     return k % ndim

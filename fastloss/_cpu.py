@@ -28,7 +28,7 @@ def supported_levels() -> tuple[str, ...]:
 
 
 def kernel(name: str, level: str) -> ModuleType:
-    """The kernel module ``name`` ("elementwise", "softmax", "vecmath") compiled for a CPU level."""
+    """The kernel module ``name`` (that of the file ``kernels/<name>.pyx``) compiled for a CPU level."""
     return importlib.import_module(f"fastloss.kernels.{name}_{level.replace('-', '_')}")
 
 
@@ -37,6 +37,7 @@ class Kernels:
 
     level: str
     elementwise: Any
+    regularization: Any
     softmax: Any
 
     def select(self, level: str) -> None:
@@ -44,6 +45,7 @@ class Kernels:
         if level not in supported:
             raise ValueError(f"CPU level {level!r} is not one that this machine supports: {', '.join(supported)}")
         self.elementwise = kernel("elementwise", level)
+        self.regularization = kernel("regularization", level)
         self.softmax = kernel("softmax", level)
         self.level = level
 

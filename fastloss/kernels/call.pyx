@@ -1,6 +1,7 @@
 """The way from the arguments of a loss into its kernel, compiled because small arrays feel each microsecond of it.
 
-`elementwise` and `class_axis`, at the end, are what the public losses call. What is not as a kernel wants it goes on to
+`elementwise` and `class_axis`, near the end, are what the public losses call, and after them what the public functions
+call that are no losses. What is not as a kernel wants it goes on to
 _checks.py, which converts it or raises.
 """
 
@@ -55,15 +56,21 @@ def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint abov
 
 cdef class_shape(cnp.ndarray pred, axis):
     """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
-    cdef Py_ssize_t outer = 1, inner = 1
-    cdef int ndim = cnp.PyArray_NDIM(pred), k, index
+    cdef int ndim = cnp.PyArray_NDIM(pred), index
     index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim)
-    for k in range(index):
-        outer *= cnp.PyArray_DIM(pred, k)
-    for k in range(index + 1, ndim):
-        inner *= cnp.PyArray_DIM(pred, k)
     shape = (<object> pred).shape
-    return index, shape[:index] + shape[index + 1:], (outer, cnp.PyArray_DIM(pred, index), inner)
+    return index, shape[:index] + shape[index + 1:], around(pred, index)
+
+
+cdef tuple around(cnp.ndarray x, int axis):
+    """The shape of x as (outer, length of the axis, inner)."""
+    cdef Py_ssize_t outer = 1, inner = 1
+    cdef int k
+    for k in range(axis):
+        outer *= cnp.PyArray_DIM(x, k)
+    for k in range(axis + 1, cnp.PyArray_NDIM(x)):
+        inner *= cnp.PyArray_DIM(x, k)
+    return outer, cnp.PyArray_DIM(x, axis), inner
 
 
 cdef cnp.ndarray empty_like(cnp.ndarray x):
@@ -83,6 +90,16 @@ cdef Overlap overlap(cnp.ndarray a, cnp.ndarray b):
     if a_stop <= b_start or b_stop <= a_start:
         return APART
     return SAME if a_start == b_start and a_stop == b_stop else PARTLY
+
+
+cdef cnp.ndarray output(x, str name, cnp.ndarray like):
+    """An array to write results into, checked."""
+    if (
+        cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY(x) and cnp.PyArray_SAMESHAPE(x, like)
+        and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(like)
+    ):
+        return x
+    return _checks.output(x, name, like)
 
 
 cdef class Call:
@@ -183,12 +200,7 @@ cdef class Call:
         """An array of `out`, checked. It may be exactly an input that the kernel may write over."""
         cdef cnp.ndarray array
         cdef Overlap how
-        if not (
-            cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY(x) and cnp.PyArray_SAMESHAPE(x, like)
-            and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(like)
-        ):
-            _checks.output(x, name, like)
-        array = x
+        array = output(x, name, like)
         for input_name, given, used, may_be_out in inputs:
             if used is not None:
                 how = overlap(array, used)
@@ -328,3 +340,36 @@ def class_axis(
         if measure and (is_labels or w is not None):
             call.divide_by(total)
     return call.result(total)
+
+
+cdef cnp.ndarray result_for(out, str name, cnp.ndarray x):
+    """Where a function of one array x writes its result: a new array, or `out`, which may be x itself."""
+    if out is None:
+        return empty_like(x)
+    y = output(out, "out", x)
+    if overlap(y, x) == PARTLY:
+        raise ValueError(f"out overlaps {name}")
+    return y
+
+
+def max_norm(w, limit, axis, out):
+    """Scale the vectors along `axis` whose norm exceeds the limit."""
+    x = floating(w, "w")
+    limit = number(limit, "limit", 0)
+    shape = around(x, _checks.axis(axis, x.ndim, "w must have an axis"))
+    y = result_for(out, "w", x)
+    kernels.regularization.max_norm(x, y, shape, limit, 0 if x.size < SERIAL else get_num_threads())
+    return y
+
+
+def dropout(x, rate, seed, out):
+    """Inverted dropout: the result and the mask of what was kept."""
+    a = floating(x, "x")
+    rate = number(rate, "rate", 0, 1)
+    seed = _checks.seed(seed)
+    y = result_for(out, "x", a)
+    mask = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), cnp.NPY_BOOL, 0)
+    kernels.regularization.dropout(
+        a, y, mask, seed, round(rate * 2.0**32), 1 - rate, 0 if a.size < SERIAL else get_num_threads()
+    )
+    return y, mask

@@ -20,5 +20,5 @@ cdef inline void cross_entropy(
     cdef floating z = c[0] * mass  # z_loss
     out[LOSS] = ce + z * lse * lse
     out[BY_CE] = 1
-    out[BY_LSE] = 2 * z * lse
+    out[BY_LSE] = 2 * (z * lse)
     out[BY_LSE_TWICE] = 2 * z

@@ -148,7 +148,7 @@ cdef inline void settle(
     cdef floating[MAX_PARAMETERS] c
     cdef floating[CLASS_OUTPUTS] out
     cdef floating uniform = <floating> (call.smoothing / call.classes)
-    cdef floating ce, scale, inverse, by_ce, by_lse, soft
+    cdef floating one = 1, ce, scale, inverse, by_ce, by_lse, soft
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]
@@ -162,12 +162,12 @@ cdef inline void settle(
         scale = <floating> (s.weight[i] * call.scale)
         by_ce = scale * out[BY_CE]
         by_lse = scale * out[BY_LSE]
-        inverse = 1 / (1 + tail[i])
+        inverse = one / (one + tail[i])
         soft = (by_ce * spread[i] + by_lse) * inverse  # exactly 0 for a bare label
         of_exp[i] = soft + by_ce * hot[i] * inverse
         of_target[i] = by_ce
         # In the hot class p_y - 1 would cancel: 1 - p_y = (tail + (1 - e_y)) / (1 + tail).
-        of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * ((tail[i] + (1 - hot_exp[i])) * inverse) + uniform * mass[i])
+        of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * ((tail[i] + (one - hot_exp[i])) * inverse) + uniform * mass[i])
         of_pair[i] = of_exp[i] * inverse
         of_square[i] = scale * out[BY_LSE_TWICE] * inverse * inverse
 
@@ -359,12 +359,12 @@ cdef void write_row(
 ) noexcept nogil:
     """From exp(z - peak) in grad to the gradient, and the diagonal of the Hessian if wanted."""
     cdef floating[BLOCK] q
-    cdef floating a = field(s, OF_EXP, q)[i], b = field(s, OF_TARGET, q)[i], tail = field(s, TAIL, q)[i]
+    cdef floating one = 1, a = field(s, OF_EXP, q)[i], b = field(s, OF_TARGET, q)[i], tail = field(s, TAIL, q)[i]
     cdef floating pair = field(s, OF_PAIR, q)[i], square = field(s, OF_SQUARE, q)[i]
     cdef Py_ssize_t start = 0, c, n
     if hess != NULL:
         for c in range(call.classes):
-            hess[c] = pair * (grad[c] * (tail + (1 - grad[c]))) + square * (grad[c] * grad[c])
+            hess[c] = pair * (grad[c] * (tail + (one - grad[c]))) + square * (grad[c] * grad[c])
     if t == NULL and call.smoothing == 0:
         for c in range(call.classes):
             grad[c] = a * grad[c]
@@ -460,6 +460,7 @@ cdef void gather_lanes(
     cdef floating* gap_field = field(s, GAP, e)
     cdef floating* spread_field = field(s, SPREAD, e)
     cdef floating[MAX_SAMPLES] q
+    cdef floating one = 1
     cdef double[MAX_SAMPLES] below
     cdef double[MAX_SAMPLES] gap
     cdef double[MAX_SAMPLES] spread
@@ -514,6 +515,7 @@ cdef void write_lanes(
     cdef floating* tail = field(s, TAIL, grad)
     cdef floating* hot = field(s, OF_HOT, grad)
     cdef floating[MAX_SAMPLES] q
+    cdef floating one = 1
     cdef floating* g
     cdef floating* h
     cdef Py_ssize_t c, i
@@ -522,7 +524,7 @@ cdef void write_lanes(
         if hess != NULL:
             h = hess + c * stride
             for i in range(s.lanes):
-                h[i] = pair[i] * (g[i] * (tail[i] + (1 - g[i]))) + square[i] * (g[i] * g[i])
+                h[i] = pair[i] * (g[i] * (tail[i] + (one - g[i]))) + square[i] * (g[i] * g[i])
         if t == NULL and call.smoothing == 0:
             for i in range(s.lanes):
                 g[i] = a[i] * g[i]

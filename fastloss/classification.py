@@ -598,8 +598,8 @@ def _focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[flo
     """The kernel of a focal loss and its parameters: see binary.pxd."""
     gamma = number(gamma, "gamma", 0)
     halves = 2 * gamma
-    limit = float(gamma == 1) if gamma >= 1 or gamma == 0 else math.inf
+    slope = float(gamma == 1) if gamma >= 1 or gamma == 0 else math.inf  # of m^gamma at 0
     if halves > 15 or halves % 1:
-        return loss + "_any_gamma", (gamma, 0, *_balance(alpha), 0, 0, 0, limit)
+        return loss + "_any_gamma", (gamma, 0, *_balance(alpha), 0, 0, 0, slope)
     whole, odd = divmod(int(halves), 2)
-    return loss, (gamma, odd, *_balance(alpha), whole & 1, whole & 2, whole & 4, limit)
+    return loss, (gamma, odd, *_balance(alpha), whole & 1, whole & 2, whole & 4, slope)

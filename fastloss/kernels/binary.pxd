@@ -82,7 +82,8 @@ cdef inline void brier(floating z, floating t, floating u, floating e, const flo
 # Focal losses: alpha_t m^gamma n, where p_t = p t + (1 - p) (1 - t), m = 1 - p_t and n = -log p_t. They come twice:
 # with gamma a multiple of 1/2 up to 7.5, and with any gamma.
 #
-# c: gamma, whether 2 gamma is odd, alpha, 1 - alpha, whether gamma has the summands 1, 2, 4, and m^(gamma - 1) at m = 0.
+# c: gamma, whether 2 gamma is odd, alpha, 1 - alpha, whether gamma has the summands 1, 2, 4, and a number whose square
+# is m^(gamma - 1) at m = 0.
 
 
 cdef inline floating power_by_halves(floating m, const floating* c) noexcept nogil:
@@ -118,7 +119,8 @@ cdef inline void binary_focal(
     cdef floating one = 1, gamma = c[0], direction = t + t - one
     cdef floating p_t = p * t + (one - p) * (one - t), m = miss(p, t)
     cdef floating n = -at_least(log_near_one(p_t, -m), -100), ratio = one if m == 0 else n / m
-    cdef floating alpha = c[2] * t + c[3] * (one - t), scale = one / normal(p_t), by_m = c[7] if m == 0 else e / m
+    cdef floating alpha = c[2] * t + c[3] * (one - t), scale = one / normal(p_t)
+    cdef floating by_m = c[7] * c[7] if m == 0 else e / m
     out[VALUE] = alpha * e * n
     out[SLOPE] = -direction * (alpha * e) * (gamma * ratio + scale)
     out[CURVATURE] = direction * direction * alpha * (

@@ -19,6 +19,11 @@ cdef inline floating sign(floating x) noexcept nogil:
     return 1 if x > 0 else (-1 if x < 0 else x)  # x itself: 0 at the kink, NaN stays NaN
 
 
+cdef inline floating times(floating weight, floating x) noexcept nogil:
+    """weight * x, where a weight of 0 takes nothing of an infinite x."""
+    return 0 if (weight == 0) & (x == x) else weight * x
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Powers of the residual
 
@@ -64,7 +69,7 @@ cdef inline void quantile(
 ) noexcept nogil:
     """c: q, q - 1."""
     cdef floating r = t - p
-    out[VALUE] = c[0] * r if r > 0 else c[1] * r
+    out[VALUE] = times(c[0] if r > 0 else c[1], r)
     out[SLOPE] = -c[0] if r > 0 else (-c[1] if r < 0 else r)
     out[CURVATURE] = 0
 
@@ -74,8 +79,8 @@ cdef inline void expectile(
 ) noexcept nogil:
     """c: q, 1 - q."""
     cdef floating r = p - t, weight = c[1] if r > 0 else c[0]
-    out[VALUE] = weight * r * r
-    out[SLOPE] = 2 * (weight * r)
+    out[VALUE] = times(weight, r * r)
+    out[SLOPE] = 2 * times(weight, r)
     out[CURVATURE] = 2 * weight
 
 
@@ -123,11 +128,10 @@ cdef inline void pseudo_huber(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: delta, 1 / delta."""
-    # sqrt(1 + a^2) - 1 = a^2 / (1 + sqrt(1 + a^2)). One division serves both 1 / s and 1 / (1 + s).
-    cdef floating one = 1, delta = c[0], r = p - t, a = fabs(r * c[1])
-    cdef floating s = sqrt(one + a * a), scale = one / (s * (one + s))
-    out[VALUE] = fabs(r) * (delta * (one if far(a) else a * s * scale))
-    out[SLOPE] = copysign(delta, r) if far(a) else r * ((one + s) * scale)
+    # delta^2 (sqrt(1 + a^2) - 1) = r^2 / (1 + sqrt(1 + a^2))
+    cdef floating one = 1, delta = c[0], r = p - t, a = fabs(r * c[1]), s = sqrt(one + a * a)
+    out[VALUE] = fabs(r) * (delta if far(a) else fabs(r) / (one + s))
+    out[SLOPE] = copysign(delta, r) if far(a) else r / s
     out[CURVATURE] = 1 / (s * s * s)
 
 
@@ -211,7 +215,7 @@ cdef inline void poisson_nll(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """e: exp(p)."""
-    out[VALUE] = e if e == INFINITY else e - (0 if t == 0 else t * p)
+    out[VALUE] = e if e == INFINITY else e - times(t, p)
     out[SLOPE] = e - t
     out[CURVATURE] = e
 
@@ -225,9 +229,9 @@ cdef inline void poisson_nll_of_rate(
 ) noexcept nogil:
     """c: eps. e: log(p + eps)."""
     cdef floating rate = p + c[0], scale = 0 if t == 0 else t / rate
-    out[VALUE] = p - (0 if t == 0 else t * e)
+    out[VALUE] = p if p == INFINITY else p - times(t, e)
     out[SLOPE] = 1 - scale
-    out[CURVATURE] = scale / rate
+    out[CURVATURE] = 0 if t == 0 else scale / rate
 
 
 cdef inline floating log_factorial(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -253,7 +257,7 @@ cdef inline void poisson_nll_of_rate_full(
 cdef inline void gamma_nll(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    cdef floating ratio = 0 if t == 0 else t * exp(-p)
+    cdef floating ratio = times(t, exp(-p))
     out[VALUE] = ratio if ratio == INFINITY else ratio + p
     out[SLOPE] = 1 - ratio
     out[CURVATURE] = ratio
@@ -267,7 +271,7 @@ cdef inline void tweedie(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: 1 - power, 2 - power, their reciprocals. e: exp((1 - power) p)."""
-    cdef floating a = 0 if t == 0 else t * e, b = exp_of_product(c[1], p)
+    cdef floating a = times(t, e), b = exp_of_product(c[1], p)
     out[VALUE] = b * c[3] - a * c[2]
     out[SLOPE] = b - a
     out[CURVATURE] = b * c[1] - a * c[0]
@@ -296,8 +300,7 @@ cdef inline void gaussian_nll(
 cdef inline void elastic_net(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """c: the strengths of abs(p) and of p^2 / 2. A strength of 0 takes nothing of an infinite p."""
-    cdef floating linear = 0 if c[0] == 0 else c[0] * fabs(p), slope = 0 if c[1] == 0 else c[1] * p
-    out[VALUE] = linear + <floating> 0.5 * (0 if c[1] == 0 else slope * p)
-    out[SLOPE] = (0 if c[0] == 0 else c[0] * sign(p)) + slope
+    """c: the strengths of abs(p) and of p^2 / 2."""
+    out[VALUE] = times(c[0], fabs(p)) + times(<floating> 0.5 * c[1], p * p)
+    out[SLOPE] = c[0] * sign(p) + times(c[1], p)
     out[CURVATURE] = c[1]

@@ -148,7 +148,7 @@ cdef inline void settle(
     cdef floating[MAX_PARAMETERS] c
     cdef floating[CLASS_OUTPUTS] out
     cdef floating uniform = <floating> (call.smoothing / call.classes)
-    cdef floating one = 1, ce, scale, inverse, by_ce, by_lse, soft
+    cdef floating one = 1, ce, scale, inverse, by_ce, by_lse, soft, not_p
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]
@@ -167,7 +167,8 @@ cdef inline void settle(
         of_exp[i] = soft + by_ce * hot[i] * inverse
         of_target[i] = by_ce
         # In the hot class p_y - 1 would cancel: 1 - p_y = (tail + (1 - e_y)) / (1 + tail).
-        of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * ((tail[i] + (one - hot_exp[i])) * inverse) + uniform * mass[i])
+        not_p = (tail[i] + (one - hot_exp[i])) * inverse
+        of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * not_p + uniform * mass[i])
         of_pair[i] = of_exp[i] * inverse
         of_square[i] = scale * out[BY_LSE_TWICE] * inverse * inverse
 
@@ -460,7 +461,6 @@ cdef void gather_lanes(
     cdef floating* gap_field = field(s, GAP, e)
     cdef floating* spread_field = field(s, SPREAD, e)
     cdef floating[MAX_SAMPLES] q
-    cdef floating one = 1
     cdef double[MAX_SAMPLES] below
     cdef double[MAX_SAMPLES] gap
     cdef double[MAX_SAMPLES] spread

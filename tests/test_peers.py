@@ -1,4 +1,4 @@
-"""Agreement with PyTorch, optax and scikit-learn, where these are installed. Comments say who is right if they differ."""
+"""Agreement with PyTorch, optax and scikit-learn, where installed. Comments say who is right where they differ."""
 
 import math
 

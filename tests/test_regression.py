@@ -104,7 +104,7 @@ def test_pseudo_huber_of_tiny_and_huge_residuals(dtype):
 def test_log_cosh_of_tiny_and_large_residuals(dtype):
     for r in (1e-15, 1e-6, -1e-6, 1e-4, -1e-3):
         x = float(dtype(r))
-        value = x**2 / 2 - x**4 / 12
+        value = x**2 / 2 - x**4 / 12 + x**6 / 45
         assert_close(at(fl.log_cosh, r, dtype), (dtype(value), dtype(math.tanh(x)), dtype(1 - math.tanh(x) ** 2)), 4)
     for r in (100, -100):
         value, grad, hess = at(fl.log_cosh, r, dtype)
@@ -143,8 +143,8 @@ def test_quantile_minimiser():
 @each_dtype
 def test_half_a_quantile_loss_is_half_mae(dtype):
     p, t = np.random.default_rng(0).standard_normal((2, 50)).astype(dtype)
-    assert_same_bits(fl.quantile.grad(p, t), fl.mae.grad(p, t) / 2)
-    assert_same_bits(fl.expectile.grad(p, t), fl.mse.grad(p, t) / 2)
+    assert_close(fl.quantile.grad(p, t), fl.mae.grad(p, t) / 2, 1)
+    assert_close(fl.expectile.grad(p, t), fl.mse.grad(p, t) / 2, 1)
 
 
 @each_dtype
@@ -174,7 +174,7 @@ def test_epsilon_insensitive_and_its_knees(dtype):
         assert at(loss, sign * INF, dtype) == (INF, sign, 0)
         assert at(square, sign * INF, dtype) == (INF, sign * INF, 2)
     z = np.array([3, -2, 0, -0.0, INF, -INF], dtype)
-    assert_same_bits(loss.grad(z, np.zeros_like(z), epsilon=0), fl.mae.grad(z, np.zeros_like(z)))
+    assert_close(loss.grad(z, np.zeros_like(z), epsilon=0), fl.mae.grad(z, np.zeros_like(z)), 0)
 
 
 @each_dtype

@@ -11,8 +11,8 @@ of the weight (samples, 1) that the target of each sample brings to the mean; it
 them what all losses share: weights, ignored samples, reductions, normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
-`Sized(x, size)` is a result whose error is relative to `size`, because it is a difference of numbers of that size, or
-because the rounding of an intermediate result, as the product in the exponent of exp(-gamma z), moves it so much.
+`Sized(x, size)` is a result whose error is relative to `size`: because it is a difference of numbers of that size, or a
+power of something that is rounded, or the exponential of a product that is rounded, or has a factor that is subnormal.
 """
 
 import inspect
@@ -76,8 +76,13 @@ def log_cosh(p, t):
     r = p - t
     a = np.abs(r)
     e = np.exp(-2 * a)
+    hess = 4 * e / (1 + e) ** 2
     small = np.log1p(2 * np.sinh(np.minimum(a, 1) / 2) ** 2)  # cosh r - 1 = 2 sinh(r/2)^2
-    return np.where(a < 1, small, a + np.log1p(e) - np.log(a.dtype.type(2))), np.tanh(r), 4 * e / (1 + e) ** 2
+    return (
+        np.where(a < 1, small, a + np.log1p(e) - np.log(a.dtype.type(2))),
+        np.tanh(r),
+        Sized(hess, (1 + 2 * a) * hess),
+    )
 
 
 def quantile(p, t, q=0.5):
@@ -110,7 +115,7 @@ def msle(p, t):
     d = np.where((p < -1) | (t < -1) | np.isnan(p + t), np.nan, d)
     grad, hess, size = 2 * d / (1 + p), 2 * (1 - d) / (1 + p) ** 2, 2 * (1 + np.abs(d)) / (1 + p) ** 2
     far = (p == np.inf) & np.isfinite(t)
-    return d**2, np.where(far, 0, grad), Sized(np.where(far, 0, hess), size)
+    return Sized(d**2, 2 * d**2), np.where(far, 0, grad), Sized(np.where(far, 0, hess), size)
 
 
 def mape(p, t, info):
@@ -168,12 +173,13 @@ def cauchy(p, t, c=1.0):
     return nan_stays(r, loss, times(w, r), Sized(w * (2 * w - 1), w))
 
 
-def welsch(p, t, c=1.0):
+def welsch(p, t, info, c=1.0):
     r = p - t
     square = (r / c) ** 2
-    w, condition = np.exp(-square), 1 + 2 * square  # of exp(-u^2)
+    w = np.exp(-square)
     hess = times(w, 1 - 2 * square)
-    return -(c**2) / 2 * np.expm1(-square), Sized(times(w, r), np.abs(r) * w * condition), Sized(hess, w * condition**2)
+    size = np.maximum(w, info.smallest_normal) * (1 + 2 * square)
+    return -(c**2) / 2 * np.expm1(-square), Sized(times(w, r), np.abs(r) * size), Sized(hess, size * (1 + 2 * square))
 
 
 def geman_mcclure(p, t, c=1.0):
@@ -181,15 +187,17 @@ def geman_mcclure(p, t, c=1.0):
     u = np.abs(r / c)
     w = 1 / (1 + u**2)
     loss = np.where(u < 1, r**2 / 2 * w, c**2 / 2 / (1 + 1 / u**2))
-    return nan_stays(r, loss, times(w**2, r), Sized(w**2 * (4 * w - 3), 3 * w**2))
+    grad, condition = times(w**2, r), 3 - 2 * w
+    return nan_stays(r, loss, Sized(grad, np.abs(grad) * condition), Sized(w**2 * (4 * w - 3), 3 * w**2 * condition))
 
 
 def fair(p, t, c=1.0):
     r = p - t
     u = np.abs(r / c)
-    small = np.minimum(u, 0.25)
-    series = sum((-small) ** k / k for k in range(40, 1, -1))  # u - log1p u, of which the first term cancels
-    loss = c**2 * np.where(u < 0.25, series, np.where(np.isinf(u), u, u - np.log1p(u)))
+    small, series = np.minimum(u, 0.25), 0
+    for k in range(40, 1, -1):  # (u - log1p u) / u^2 = 1/2 - u/3 + u^2/4 - ...
+        series = u.dtype.type(1) / k - small * series
+    loss = c**2 * np.where(u < 0.25, small**2 * series, np.where(np.isinf(u), u, u - np.log1p(u)))
     grad = np.where(np.isinf(r), c * np.sign(r), r / (1 + u))
     return nan_stays(r, loss, grad, (1 + u) ** -2)
 
@@ -198,9 +206,10 @@ def tukey(p, t, c=1.0):
     r = p - t
     square = np.minimum((r / c) ** 2, 1)
     rest = 1 - square
-    grad = np.where(rest == 0, 0, r * rest**2)
-    hess, size = rest * (1 - 5 * square), np.where(rest == 0, 0, 5.0)
-    return c**2 * square * (3 - 3 * square + square**2) / 6, Sized(grad, np.abs(c) * rest), Sized(hess, size)
+    inside = np.where(rest == 0, 0, r)
+    grad, of_grad = inside * rest**2, np.abs(inside) * rest * (rest + 2 * square)
+    hess, of_hess = rest * (1 - 5 * square), np.where(rest == 0, 0, 1 + 5 * square)
+    return c**2 * square * (3 - 3 * square + square**2) / 6, Sized(grad, of_grad), Sized(hess, of_hess)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -222,13 +231,22 @@ def binary_focal(p, t, info, gamma=2.0, alpha=None):
     right = np.maximum(right, info.smallest_normal)
     a, side = balance(t, alpha), 2 * t - 1
     power, per_wrong = wrong**gamma, np.where(wrong == 0, 1, n / wrong)
+    power_size = np.maximum(power, info.smallest_normal) * focal_condition(t, gamma)
     # The second derivative: with n / wrong -> 1 where wrong -> 0, its first two terms are gamma (gamma + 1) there.
     first, second = gamma * (gamma - 1) * per_wrong, 2 * gamma / right
-    lower = wrong ** (gamma - 1)
-    hess = times(first + second, lower) + power / right / right
-    size = times(np.abs(first) + second, lower) + power / right / right
-    slope = gamma * power * per_wrong + power / right
-    return a * power * n, -side * a * slope, Sized(side**2 * a * hess, side**2 * a * size)
+    hess = times(first + second, wrong ** (gamma - 1)) + power / right / right
+    of_hess = (np.abs(first) + second) / np.maximum(wrong, info.smallest_normal) + 1 / right / right
+    slope = gamma * per_wrong + 1 / right
+    return (
+        Sized(a * power * n, a * power_size * n),
+        Sized(-side * a * power * slope, a * power_size * slope),
+        Sized(side**2 * a * hess, side**2 * a * power_size * of_hess),
+    )
+
+
+def focal_condition(t, gamma):
+    """Of (1 - P)^gamma (-log P): a power of what is rounded, and more so for a label that is not 0 or 1."""
+    return (1 + gamma / 2) * np.where(t * (1 - t) == 0, 1, 2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,7 +263,7 @@ def binary_cross_entropy_with_logits(z, t, pos_weight=None, alpha=None, label_sm
     return loss, Sized(b * p - a * q, b * p + a * q), (a + b) * p * q
 
 
-def sigmoid_focal(z, t, gamma=2.0, alpha=None):
+def sigmoid_focal(z, t, info, gamma=2.0, alpha=None):
     p, q = sigmoid(z), sigmoid(-z)
     right, wrong = p * t + q * (1 - t), p * (1 - t) + q * t
     side, tau = 2 * t - 1, t * (1 - t)
@@ -258,13 +276,14 @@ def sigmoid_focal(z, t, gamma=2.0, alpha=None):
     slope = gamma * n_v + u
     hess = u * (right - tau_u) + 2 * gamma * v * (wrong - tau_u)
     hess += gamma * n_v * (gamma * (right - tau_v) + tau_v - wrong)
-    size = u * (right + tau_u) + 2 * gamma * v * (wrong + tau_u)
-    size += gamma * n_v * (gamma * (right + tau_v) + tau_v + wrong)
-    condition = 1 + gamma * softplus(np.where(hard, side * z, 0))  # of exp(gamma log wrong)
+    a_size, u, v = (np.maximum(x, info.smallest_normal) for x in (a, u, v))
+    a_size = a_size * (focal_condition(t, gamma) + gamma * softplus(np.where(hard, side * z, -np.inf)))
+    of_hess = u * (right + tau_u) + 2 * gamma * v * (wrong + tau_u)
+    of_hess += gamma * n * v * (gamma * (right + tau_v) + tau_v + wrong)
     return (
-        Sized(times(a, n), times(a, n) * condition),
-        Sized(-side * a * slope, a * slope * condition),
-        Sized(a * hess, a * size * condition),
+        Sized(times(a, n), a_size * n),
+        Sized(-side * a * slope, a_size * (gamma * n * v + u)),
+        Sized(a * hess, a_size * of_hess),
     )
 
 
@@ -282,9 +301,12 @@ def sigmoid_poly1(z, t, epsilon=1.0):
 def brier(z, t):
     p, q = sigmoid(z), sigmoid(-z)
     d, size = p * (1 - t) - q * t, p * (1 - t) + q * t
-    of_slope, of_curvature = 2 * p * q * size, 2 * p * q * (p * q + size)
     hess = 2 * p * q * (p * q + d * (q - p))
-    return Sized(d**2, np.abs(d) * size), Sized(2 * d * p * q, of_slope), Sized(hess, of_curvature)
+    return (
+        Sized(d**2, 2 * np.abs(d) * size),
+        Sized(2 * d * p * q, 4 * p * q * size),
+        Sized(hess, 4 * p * q * (p * q + size)),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -377,7 +399,8 @@ def softplus(z):
 
 
 def smooth(t, label_smoothing):
-    return t * (1 - label_smoothing) + t.dtype.type(label_smoothing) / 2
+    smoothing = t.dtype.type(label_smoothing)
+    return t * (1 - smoothing) + smoothing / 2
 
 
 def balance(t, alpha):
@@ -405,7 +428,9 @@ def times(a, x):
 
 def nan_stays(r, loss, grad, hess):
     """The loss and its derivatives, where selections lose a NaN."""
-    return np.where(np.isnan(r), r, loss), np.where(np.isnan(r), r, grad), hess
+    grad, *size = grad if isinstance(grad, Sized) else (grad,)
+    grad = np.where(np.isnan(r), r, grad)
+    return np.where(np.isnan(r), r, loss), Sized(grad, *size) if size else grad, hess
 
 
 def zero_or(weight, x):

@@ -34,13 +34,13 @@ def well_conditioned(case, dtype):
         for shape in ((2000, 10), (50, 1000), (30, 40, 20)):
             yield replace(case, inputs=case.inputs | {"pred": grid}).problem(shape, 1, dtype)
     else:
-        yield case.problem((20_000,), dtype=dtype)
+        yield case.problem((6000,), dtype=dtype)
 
 
 @each_case
 @each_type
 def test_values(case, dtype, level):
-    limit = 4 if len(case.parameters) <= 1 else 6  # every option adds a rounding or two
+    limit = 6 if case.parameters else 4  # every option adds a rounding or two
     for problem in well_conditioned(case, dtype):
         expected = problem.expected(reduction="none")
         assert ulps(problem.value(reduction="none"), expected.value, expected.sizes[0]) <= limit
@@ -56,8 +56,8 @@ def test_derivatives(case, dtype, level):
         grad, hess = problem.grad_and_hess(reduction="none")
         sums_in_own_type = case.has_classes and dtype is np.float64  # the sum over the classes rounds as well
         sizes = [0, 0] if case.has_classes else expected.sizes[1:]
-        assert ulps(grad, expected.grad, sizes[0]) <= (6 if sums_in_own_type or len(case.parameters) > 1 else 4)
-        assert ulps(hess, expected.hess, sizes[1]) <= 8
+        assert ulps(grad, expected.grad, sizes[0]) <= (6 if sums_in_own_type or case.parameters else 4)
+        assert ulps(hess, expected.hess, sizes[1]) <= (10 if case.parameters else 8)
 
 
 @each_case

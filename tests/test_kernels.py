@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from losses import CASES, CLASSES, ELEMENTWISE, ONE_OF_EACH, assert_close, assert_same_bits, like
+from losses import CASES, CLASSES, ELEMENTWISE, IN_UNIT, ONE_OF_EACH, assert_close, assert_same_bits, like
 
 import fastloss as fl
 
@@ -112,7 +112,7 @@ SIZES = [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1023, 1024, 1025, 5000]
 SIZES += [n + k for n in (SERIAL, LIGHT) for k in (-1, 0, 1)]
 
 
-@pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
+@pytest.mark.parametrize("case", [case for case in ONE_OF_EACH if not case.has_classes], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_awkward_sizes(case, dtype):
     biggest = case.problem((SIZES[-1] + 64,), dtype=dtype)
@@ -159,6 +159,27 @@ def test_any_shape_and_weights(case, shape, dtype, reduction, weighted, weight_d
     if transposed:
         problem = problem.with_(pred=problem.pred.T.copy().T)
     problem.assert_as_expected(**common)
+
+
+def numbers(case):
+    """Any of float32, within the domain of the first input of a loss."""
+    if case.domains.get(case.first) == IN_UNIT:
+        return st.floats(0, 1, width=32)
+    return st.floats(width=32, allow_nan=False) | st.floats(-100, 100, width=16)
+
+
+@given(
+    drawn=st.sampled_from(ELEMENTWISE).flatmap(
+        lambda case: st.tuples(st.just(case), st.lists(numbers(case), min_size=1))
+    ),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=1000, derandomize=True, deadline=None)
+def test_any_number(drawn, dtype, seed):
+    case, pred = drawn
+    problem = case.problem((len(pred),), dtype=dtype, seed=seed)
+    problem.with_(pred=np.array(pred, dtype)).assert_as_expected(reduction="none")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

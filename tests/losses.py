@@ -13,7 +13,7 @@ import reference
 import fastloss as fl
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Random inputs: functions of a random generator, the shape of pred and its class axis
+# Random inputs: functions of a random generator, the shape of the first input and its class axis
 
 
 def real(rng, shape, axis):
@@ -25,8 +25,41 @@ def unit(rng, shape, axis):
     return rng.choice([0.0, 1.0, 0.5], shape) * rng.choice([1.0, rng.random()], shape)
 
 
+def inside_unit(rng, shape, axis):
+    return rng.uniform(0.02, 0.98, shape)
+
+
 def signs(rng, shape, axis):
     return rng.choice([-1.0, 1.0], shape)
+
+
+def positive(rng, shape, axis):
+    return rng.uniform(0.2, 5, shape)
+
+
+def above_minus_one(rng, shape, axis):
+    return rng.exponential(2, shape) - 0.8
+
+
+def counts(rng, shape, axis):
+    return rng.poisson(1.5, shape).astype(float)
+
+
+def amounts(rng, shape, axis):
+    """Numbers >= 0, a third of them 0."""
+    return rng.exponential(2, shape) * rng.choice([0, 1, 1], shape)
+
+
+def variance(rng, shape, axis):
+    return rng.uniform(0.3, 4, shape)
+
+
+def variance_of_rows(rng, shape, axis):
+    return rng.uniform(0.3, 4, shape[:1])
+
+
+def variance_of_all(rng, shape, axis):
+    return rng.uniform(0.3, 4)
 
 
 def labels(rng, shape, axis):
@@ -52,6 +85,10 @@ def weight_of_last_axis(rng, shape, axis):
 
 # ---------------------------------------------------------------------------------------------------------------------
 
+IN_UNIT = "in [0, 1]"
+SIGN = "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"
+NOT_NEGATIVE = ">= 0"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -61,33 +98,57 @@ class Case:
     target: Callable = real
     parameters: dict[str, Any] = field(default_factory=dict)
     pred: Callable = real
+    inputs: dict[str, Callable] | None = None  # in the order of the signature, where they are not pred and target
+    by: tuple[str, ...] = ()  # the inputs that have a derivative, where it is not the first alone
     has_classes: bool = False
-    domain: str | None = None  # what is said of a target outside it
+    domains: dict[str, str] = field(default_factory=dict)  # what is said of an element of an input outside its domain
     kinks: bool = False  # whether the second derivative is that of the pieces alone
 
+    def __post_init__(self):
+        inputs = self.inputs or {"pred": self.pred, "target": self.target}
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "by", self.by or tuple(inputs)[:1])
+
     def __str__(self):
+        generators = [g.__name__ for g in list(self.inputs.values())[1:]]
         options = [f"{k}={'...' if callable(v) else v}" for k, v in self.parameters.items()]
-        return f"{self.name}({', '.join([self.target.__name__, *options])})"
+        return f"{self.name}({', '.join(generators + options)})"
 
     @property
     def loss(self):
         return getattr(fl, self.name)
 
+    @property
+    def first(self):
+        """The name of the first input, which fixes the dtype of the result."""
+        return next(iter(self.inputs))
+
+    def specials(self, dtype):
+        """Values of the first input at which things go wrong, within its domain."""
+        info = np.finfo(dtype)
+        if self.domains.get(self.first) == IN_UNIT:
+            return [0.0, -0.0, 1.0, info.smallest_subnormal, info.tiny, 1e-30, info.eps, 1 - info.eps / 2]
+        huge = 1e30 if dtype == np.float32 else 1e300
+        return [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, info.max, -info.max, np.inf, -np.inf]
+
+    @property
+    def takes_any_shape(self):
+        """Whether no parameter is an array that depends on the shape of pred."""
+        return not any(map(callable, self.parameters.values()))
+
     def problem(self, shape, axis=-1, dtype=np.float64, seed=0):
         rng = np.random.default_rng(seed)
-        pred = np.asarray(self.pred(rng, shape, axis), dtype)
-        target = np.asarray(self.target(rng, shape, axis))
-        if target.dtype.kind == "f":
-            target = target.astype(dtype)
+        inputs = {k: generator(rng, shape, axis) for k, generator in self.inputs.items()}
+        inputs = {k: np.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None) for k, x in inputs.items()}
         options = {k: v(rng, shape, axis).astype(dtype) if callable(v) else v for k, v in self.parameters.items()}
         if self.has_classes:
             options["axis"] = axis
-        return Problem(self, pred, target, options)
+        return Problem(self, inputs, options)
 
     def problems(self, dtype=np.float64):
         """Small inputs of several shapes."""
         shapes = CLASS_SHAPES if self.has_classes else [(shape, -1) for shape in SHAPES]
-        if weight_of_last_axis in self.parameters.values():
+        if not self.takes_any_shape:
             shapes = [(shape, axis) for shape, axis in shapes if shape]
         for seed, (shape, axis) in enumerate(shapes):
             yield self.problem(shape, axis, dtype, seed)
@@ -99,12 +160,25 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """A case with its inputs."""
+    """A case with its inputs. `pred` stands for the first of them, whatever its name is."""
 
     case: Case
-    pred: np.ndarray
-    target: np.ndarray
+    inputs: dict[str, np.ndarray]
     options: dict[str, Any]
+
+    @property
+    def pred(self):
+        return self.inputs[self.case.first]
+
+    @property
+    def target(self):
+        return self.inputs.get("target")
+
+    @property
+    def differentiated(self):
+        """The inputs that have a derivative, as the gradient comes: an array, or a tuple if there are several."""
+        arrays = tuple(self.inputs[name] for name in self.case.by)
+        return arrays if len(arrays) > 1 else arrays[0]
 
     @property
     def axis(self):
@@ -116,24 +190,47 @@ class Problem:
         return self.pred.shape if self.axis is None else self.pred.shape[: self.axis] + self.pred.shape[self.axis + 1 :]
 
     def value(self, **common):
-        return self.case.loss(self.pred, self.target, **self.options, **common)
+        return self.case.loss(*self.inputs.values(), **self.options, **common)
 
     def grad(self, **common):
-        return self.case.loss.grad(self.pred, self.target, **self.options, **common)
+        return self.case.loss.grad(*self.inputs.values(), **self.options, **common)
 
     def value_and_grad(self, **common):
-        return self.case.loss.value_and_grad(self.pred, self.target, **self.options, **common)
+        return self.case.loss.value_and_grad(*self.inputs.values(), **self.options, **common)
 
     def grad_and_hess(self, **common):
-        return self.case.loss.grad_and_hess(self.pred, self.target, **self.options, **common)
+        return self.case.loss.grad_and_hess(*self.inputs.values(), **self.options, **common)
 
     def everything(self, **common):
         """value, gradient and diagonal of the Hessian."""
         return self.value(**common), *self.grad_and_hess(**common)
 
     def expected(self, **common):
-        apply = reference.class_axis if self.case.has_classes else reference.elementwise
-        return apply(getattr(reference, self.case.name), self.pred, self.target, **self.options, **common)
+        definition = getattr(reference, self.case.name)
+        if self.case.has_classes:
+            return reference.class_axis(definition, self.pred, self.target, **self.options, **common)
+        if self.target is None:  # regularisers are sums
+            common = {"reduction": "sum"} | common
+        by = [list(self.inputs).index(name) for name in self.case.by]
+        return reference.elementwise(definition, *self.inputs.values(), by=by, **self.options, **common)
+
+    def assert_as_expected(self, ulp=16, **common):
+        """Assert that value and derivatives are those of the definition: to `ulp`, or nearly, of what is measured."""
+        value, grad, hess = self.everything(**common)
+        expected = self.expected(**common)
+        if common.get("reduction") == "none":
+            assert value.dtype == self.pred.dtype
+            assert_close(value, expected.value, ulp, expected.sizes[0])
+        else:  # a float is as exact as the terms that were summed
+            assert type(value) is float
+            ulp_of_terms = ulp * float(np.finfo(self.pred.dtype).eps / np.finfo(float).eps)
+            assert_close(value, expected.value, ulp_of_terms, expected.sizes[0])
+        for actual, wanted, sizes in (
+            (grad, expected.grad, expected.sizes[1]),
+            (hess, expected.hess, expected.sizes[2]),
+        ):
+            assert all(x.dtype == self.pred.dtype for x in as_tuple(actual))
+            assert_close(actual, wanted, ulp, sizes)
 
     def weight(self, ndim=None, seed=0):
         """Random weights for the first `ndim` axes of the batch, a quarter of them 0."""
@@ -141,8 +238,19 @@ class Problem:
         shape = self.batch[:ndim]
         return rng.uniform(0.1, 3, shape) * (rng.random(shape) < 0.75)
 
-    def with_(self, **changes):
-        return replace(self, **changes)
+    def with_(self, options=None, **inputs):
+        """The same with other inputs or options."""
+        if "pred" in inputs:
+            inputs = {self.case.first: inputs.pop("pred")} | inputs
+        assert inputs.keys() <= self.inputs.keys()
+        return replace(self, inputs=self.inputs | inputs, options=self.options if options is None else options)
+
+    def copied(self):
+        return replace(self, inputs={k: x.copy() for k, x in self.inputs.items()})
+
+    def each(self, function):
+        """The same with a function applied to every input that has axes, as to take a part of the batch."""
+        return replace(self, inputs={k: function(x) if np.ndim(x) else x for k, x in self.inputs.items()})
 
     def in_batch(self, index):
         """The index into pred for an index into the batch: all classes of these samples."""
@@ -152,7 +260,7 @@ class Problem:
         return *index[: self.axis], slice(None), *index[self.axis :]
 
 
-SHAPES = [(), (1,), (37,), (1, 3), (5, 7), (3, 1, 4), (2, 1500)]
+SHAPES = [(), (1,), (37,), (1, 3), (5, 7), (3, 1, 4), (2, 1100)]
 #: shape of pred and its class axis
 CLASS_SHAPES = [
     ((4,), 0),
@@ -168,61 +276,170 @@ CLASS_SHAPES = [
     ((2, 5, 3, 4), 1),
 ]
 
-ELEMENTWISE = [
-    Case("mse"),
-    Case("mae", kinks=True),
-    Case("huber", kinks=True),
-    Case("huber", kinks=True, parameters={"delta": 0.3}),
-    Case("hinge", signs, domain="a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)", kinks=True),
-    Case("hinge", signs, {"margin": 0.25}, domain="a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)", kinks=True),
-    *(
-        Case("binary_cross_entropy_with_logits", unit, parameters, domain="in [0, 1]")
-        for parameters in [
-            {},
-            {"pos_weight": 2.5},
-            {"pos_weight": weight_of_last_axis},
-            {"alpha": 0.25},
-            {"label_smoothing": 0.1},
-            {"pos_weight": weight_of_last_axis, "alpha": 0.7, "label_smoothing": 0.2},
-        ]
+
+def cases(name, *parameters, **more):
+    """A case for each set of parameters, or one without any."""
+    return [Case(name, parameters=each, **more) for each in parameters or [{}]]
+
+
+of_unit = {"target": unit, "domains": {"target": IN_UNIT}}
+of_probability = {"pred": inside_unit, "target": unit, "domains": {"pred": IN_UNIT, "target": IN_UNIT}}
+of_sign = {"target": signs, "domains": {"target": SIGN}}
+of_weights = {"inputs": {"w": real}}
+
+
+def of_variance(generator):
+    return {
+        "inputs": {"pred": real, "target": real, "var": generator},
+        "by": ("pred", "var"),
+        "domains": {"var": NOT_NEGATIVE},
+    }
+
+
+FOCAL = [
+    {"gamma": 0},
+    {"gamma": 0.5},
+    {"gamma": 1.0},
+    {},
+    {"gamma": 2.7},
+    {"gamma": 5.0},
+    {"gamma": 1.5, "alpha": 0.25},
+]
+
+REGRESSION = [
+    *cases("mse"),
+    *cases("mae", kinks=True),
+    *cases("huber", {}, {"delta": 0.3}, kinks=True),
+    *cases("smooth_l1", {}, {"beta": 0}, {"beta": 0.3}, kinks=True),
+    *cases("pseudo_huber", {}, {"delta": 0.3}),
+    *cases("log_cosh"),
+    *cases("quantile", {}, {"q": 0.0}, {"q": 0.9}, kinks=True),
+    *cases("expectile", {}, {"q": 1.0}, {"q": 0.1}, kinks=True),
+    *cases("epsilon_insensitive", {}, {"epsilon": 0.0}, {"epsilon": 0.7}, kinks=True),
+    *cases("squared_epsilon_insensitive", {}, {"epsilon": 0.7}, kinks=True),
+    *cases("msle", pred=above_minus_one, target=above_minus_one),
+    *cases("mape", kinks=True),
+    *cases("poisson_nll", {}, {"full": True}, target=counts),
+    *cases("poisson_nll", {"log_input": False}, pred=positive, target=amounts),
+    *cases("poisson_nll", {"log_input": False, "full": True, "eps": 0.1}, pred=positive, target=amounts),
+    *cases("gamma_nll", target=amounts),
+    *cases("tweedie", {}, {"power": 1.1}, {"power": 1.9}, target=amounts),
+    *cases("gaussian_nll", {}, {"full": True, "eps": 1.5}, **of_variance(variance)),
+    *cases("gaussian_nll", {"eps": 0.5}, **of_variance(variance_of_rows)),
+    *cases("gaussian_nll", {"full": True}, **of_variance(variance_of_all)),
+    *(case for m in ("cauchy", "welsch", "geman_mcclure", "fair", "tukey") for case in cases(m, {}, {"c": 2.3})),
+]
+
+BINARY = [
+    *cases(
+        "binary_cross_entropy",
+        {},
+        {"alpha": 0.25},
+        {"label_smoothing": 0.1},
+        {"alpha": 0.7, "label_smoothing": 0.2},
+        **of_probability,
+    ),
+    *cases(
+        "binary_cross_entropy_with_logits",
+        {},
+        {"pos_weight": 2.5},
+        {"pos_weight": weight_of_last_axis},
+        {"alpha": 0.25},
+        {"label_smoothing": 0.1},
+        {"pos_weight": weight_of_last_axis, "alpha": 0.7, "label_smoothing": 0.2},
+        **of_unit,
+    ),
+    *cases("binary_focal", *FOCAL, **of_probability),
+    *cases("sigmoid_focal", *FOCAL, **of_unit),
+    *cases("sigmoid_poly1", {}, {"epsilon": -0.5}, **of_unit),
+    *cases("brier", **of_unit),
+    *cases("hinge", {}, {"margin": 0.25}, kinks=True, **of_sign),
+    *cases("squared_hinge", {}, {"margin": 0.25}, kinks=True, **of_sign),
+    *cases("modified_huber", kinks=True, **of_sign),
+    *cases("logistic", **of_sign),
+    *cases("exponential", **of_sign),
+    *cases("perceptron", kinks=True, **of_sign),
+]
+
+REGULARIZATION = [
+    *cases("l1", {}, {"strength": 0.3}, kinks=True, **of_weights),
+    *cases("l2", {}, {"strength": 0.3}, **of_weights),
+    *cases("elastic_net", {}, {"strength": 0.3, "l1_ratio": 0.9}, kinks=True, **of_weights),
+]
+
+ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION
+
+CLASSES = [
+    *cases(
+        "cross_entropy",
+        {},
+        {"ignore_index": 0},
+        {"class_weight": weight_per_class},
+        {"label_smoothing": 0.1},
+        {"z_loss": 0.01},
+        target=labels,
+        has_classes=True,
+    ),
+    *cases(
+        "cross_entropy",
+        {"class_weight": weight_per_class, "label_smoothing": 0.2, "z_loss": 0.1},
+        target=labels_some_ignored,
+        has_classes=True,
+    ),
+    *cases(
+        "cross_entropy",
+        {},
+        {"class_weight": weight_per_class},
+        {"class_weight": weight_per_class, "label_smoothing": 0.2, "z_loss": 0.1},
+        target=probabilities,
+        has_classes=True,
     ),
 ]
 
-CLASSES = [
-    Case("cross_entropy", target, parameters, has_classes=True)
-    for target, parameters in [
-        (labels, {}),
-        (labels, {"ignore_index": 0}),
-        (labels, {"class_weight": weight_per_class}),
-        (labels, {"label_smoothing": 0.1}),
-        (labels, {"z_loss": 0.01}),
-        (labels_some_ignored, {"class_weight": weight_per_class, "label_smoothing": 0.2, "z_loss": 0.1}),
-        (probabilities, {}),
-        (probabilities, {"class_weight": weight_per_class}),
-        (probabilities, {"class_weight": weight_per_class, "label_smoothing": 0.2, "z_loss": 0.1}),
-    ]
-]
-
 CASES = ELEMENTWISE + CLASSES
-#: One case for each loss and kind of target, the one with the most parameters.
-ONE_OF_EACH = list({(case.name, case.target): case for case in CASES}.values())
+#: One case for each loss and kind of inputs, the last, which has the most parameters.
+ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Comparing
 
 
+def as_tuple(x):
+    """The derivatives by each input, of a loss of one or of several."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def leaves(x):
+    """The arrays and floats of a result, in a row."""
+    return [leaf for part in x for leaf in leaves(part)] if isinstance(x, tuple) else [x]
+
+
+def like(x, fill=np.nan):
+    """Arrays to receive such a result."""
+    return tuple(like(part, fill) for part in x) if isinstance(x, tuple) else np.full_like(x, fill)
+
+
 def assert_close(actual, expected, ulp=16, scale=None):
     """Assert that two results agree to `ulp` units in the last place of actual's dtype (a float counts as float64).
 
     With `scale`, an error of so many units of scale passes too, where results are differences of numbers of this size.
+    Results may be tuples; a scale is then a tuple as well, or the scale of all.
     """
+    if isinstance(actual, tuple):
+        assert isinstance(expected, tuple) and len(actual) == len(expected)
+        scales = scale if isinstance(scale, tuple) else [scale] * len(actual)
+        for a, b, s in zip(actual, expected, scales, strict=True):
+            assert_close(a, b, ulp, s)
+        return
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     eps, tiny = np.finfo(actual.dtype).eps, np.finfo(actual.dtype).smallest_subnormal
-    allowed = ulp * (eps * np.maximum(np.abs(expected), scale or 0) + tiny)
-    with np.errstate(invalid="ignore"):
-        close = (np.abs(actual - expected) <= allowed) | (actual == expected) | np.isnan(actual) & np.isnan(expected)
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = ulp * (eps * np.maximum(np.abs(expected), 0 if scale is None else scale) + tiny)
+        beyond = np.isinf(actual) & (actual == expected.astype(actual.dtype))  # too large for the dtype
+        same = (actual == expected) | beyond | np.isnan(actual) & np.isnan(expected)
+        close = same | (np.abs(actual - expected) <= allowed) & np.isfinite(allowed)
     if not close.all():
         i = np.unravel_index(np.argmin(close), close.shape)
         where = f"{np.sum(~close)} of {close.size} differ, at {tuple(map(int, i))}"
@@ -242,7 +459,6 @@ def assert_same_bits(actual, expected):
     assert a.tobytes() == b.tobytes(), f"{a!r}\nis not\n{b!r}"
 
 
-def largest(x):
-    """The largest finite magnitude in x."""
-    x = np.abs(np.asarray(x))
-    return np.max(x, initial=0, where=np.isfinite(x))
+def largest(*x):
+    """The largest finite magnitude in results, which may be tuples."""
+    return max(float(np.max(np.abs(a), initial=0, where=np.isfinite(a))) for a in map(np.asarray, leaves(x)))

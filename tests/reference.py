@@ -1,23 +1,36 @@
-"""Every loss as a plain NumPy definition in float64 (long double where the input is), to compare with and to read.
+"""Every loss as a plain NumPy definition, to compare with and to read.
 
-An elementwise loss is a function of (pred, target) that returns three arrays of their shape: the loss of each element,
-its derivative and its second derivative by pred. A loss with a class axis is a function of pred and target
-as arrays (samples, classes), of class weights (classes,) and of the weight (samples, 1) that the target of each sample
-brings to the mean; its loss has the shape (samples,).
+An elementwise loss is a function of its inputs, arrays of one shape, and of its parameters. It returns the loss of each
+element, its derivative and its second derivative by the first input; where it has several differentiable inputs, tuples
+of derivatives. A parameter `info`, where there is one, is the np.finfo of the dtype that the loss is for.
 
-`elementwise` and `class_axis` add to them what all losses share: weights, ignored samples, reductions, normalizer.
+A loss with a class axis is a function of pred and target as arrays (samples, classes), of class weights (classes,) and
+of the weight (samples, 1) that the target of each sample brings to the mean; its loss has the shape (samples,).
+
+`elementwise` and `class_axis` evaluate them in a wider type (long double for float64, where it is wider), and add to
+them what all losses share: weights, ignored samples, reductions, normalizer.
+
+A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
+`Sized(x, size)` is a result whose error is relative to `size`: because it is a difference of numbers of that size, or a
+power of something that is rounded, or the exponential of a product that is rounded, or has a factor that is subnormal.
 """
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
+class Sized(NamedTuple):
+    x: np.ndarray
+    size: np.ndarray
+
+
 class Result(NamedTuple):
-    value: float | np.ndarray
-    grad: np.ndarray
-    hess: np.ndarray
-    scale: float  # the size of the numbers that a derivative is made of, where it is a difference that cancels
+    value: Any
+    grad: Any
+    hess: Any
+    sizes: tuple  # of value, grad and hess: what their errors are relative to
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -41,26 +54,311 @@ def huber(p, t, delta=1.0):
     return loss, np.where(near, r, delta * np.sign(r)), np.where(near, 1.0, 0.0)
 
 
+def smooth_l1(p, t, beta=1.0):
+    if beta == 0:
+        return mae(p, t)
+    r = p - t
+    near = np.abs(r) < beta
+    loss = np.where(near, r**2 / (2 * beta), np.abs(r) - beta / 2)
+    return loss, np.where(near, r / beta, np.sign(r)), np.where(near, 1 / beta, 0.0)
+
+
+def pseudo_huber(p, t, delta=1.0):
+    r = p - t
+    u = np.abs(r / delta)
+    root = np.hypot(1, u)
+    # sqrt(1 + u^2) - 1 = u^2 / (1 + sqrt(1 + u^2))
+    loss = delta * np.abs(r) * np.where(np.isinf(u), 1, u / (1 + root))
+    return loss, delta * np.sign(r) * np.where(np.isinf(u), 1, u / root), root**-3
+
+
+def log_cosh(p, t):
+    r = p - t
+    a = np.abs(r)
+    e = np.exp(-2 * a)
+    hess = 4 * e / (1 + e) ** 2
+    small = np.log1p(2 * np.sinh(np.minimum(a, 1) / 2) ** 2)  # cosh r - 1 = 2 sinh(r/2)^2
+    return (
+        np.where(a < 1, small, a + np.log1p(e) - np.log(a.dtype.type(2))),
+        np.tanh(r),
+        Sized(hess, (1 + 2 * a) * hess),
+    )
+
+
+def quantile(p, t, q=0.5):
+    e = t - p
+    loss = np.where(e > 0, times(q, e), times(q - 1, e))
+    return loss, np.where(e > 0, -q, (1 - q) * np.sign(-e)), np.zeros_like(e)
+
+
+def expectile(p, t, q=0.5):
+    r = p - t
+    a = np.where(r > 0, 1 - q, q)
+    return times(a, r**2), times(2 * a, r), 2 * a
+
+
+def epsilon_insensitive(p, t, epsilon=0.1):
+    r = p - t
+    excess, size = np.maximum(np.abs(r) - epsilon, 0), np.maximum(np.abs(r), epsilon)
+    return Sized(excess, size), np.sign(excess) * np.sign(r), np.zeros_like(r)
+
+
+def squared_epsilon_insensitive(p, t, epsilon=0.1):
+    r = p - t
+    excess, size = np.maximum(np.abs(r) - epsilon, 0), np.maximum(np.abs(r), epsilon)
+    return Sized(excess**2, excess * size), Sized(2 * excess * np.sign(r), size), 2 * np.sign(excess)
+
+
+def msle(p, t):
+    # log((1 + p) / (1 + t)), which is 0 where p = t, by the smaller of both: nothing cancels.
+    d = np.where(p >= t, np.log1p((p - t) / (1 + t)), -np.log1p((t - p) / (1 + p)))
+    d = np.where((p < -1) | (t < -1) | np.isnan(p + t), np.nan, d)
+    grad, hess, size = 2 * d / (1 + p), 2 * (1 - d) / (1 + p) ** 2, 2 * (1 + np.abs(d)) / (1 + p) ** 2
+    far = (p == np.inf) & np.isfinite(t)
+    return Sized(d**2, 2 * d**2), np.where(far, 0, grad), Sized(np.where(far, 0, hess), size)
+
+
+def mape(p, t, info):
+    r, scale = p - t, np.maximum(np.abs(t), info.eps)
+    return np.abs(r) / scale, np.sign(r) / scale, np.zeros_like(r)
+
+
+def poisson_nll(p, t, log_input=True, full=False, eps=1e-8):
+    constant = lgamma(t + 1) if full else np.zeros_like(t)
+    if log_input:
+        e = np.exp(p)
+        loss = np.where(p == np.inf, p, e - times(t, p) + constant)
+        return Sized(loss, e + np.abs(t * p) + np.abs(constant)), Sized(e - t, e + np.abs(t)), e
+    ratio = np.where(t == 0, 0, t / (p + eps))
+    log = np.log(p + eps)
+    loss = np.where(p == np.inf, p, p - np.where(t == 0, 0, t * log) + constant)
+    size = np.abs(p) + np.abs(t) * (1 + np.abs(log)) + np.abs(constant)
+    return Sized(loss, size), Sized(1 - ratio, 1 + np.abs(ratio)), np.where(t == 0, 0, ratio / (p + eps))
+
+
+def gamma_nll(p, t):
+    e = times(t, np.exp(-p))
+    return Sized(np.where(np.isinf(e), e, e + p), e + np.abs(p)), Sized(1 - e, 1 + e), e
+
+
+def tweedie(p, t, power=1.5):
+    a, b = power - 1, 2 - power
+    down, up = times(t, np.exp(-a * p)), np.exp(b * p)
+    of_power, size = 1 + np.abs(p), (1 + np.abs(p)) * (down + up)  # a p and b p are rounded
+    loss = down / a + up / b
+    return (
+        Sized(loss, loss * of_power),
+        Sized(up - down, size),
+        Sized(a * down + b * up, (a * down + b * up) * of_power),
+    )
+
+
+def gaussian_nll(p, t, var, full=False, eps=1e-6):
+    r, v = p - t, np.maximum(var, eps)
+    constant = np.log(2 * pi(p)) if full else 0
+    square = r * (r / v)
+    free = ~(var < eps)
+    return (
+        Sized((np.log(v) + square + constant) / 2, np.abs(np.log(v)) + square + constant),
+        (r / v, Sized(np.where(free, (1 - square) / v / 2, 0), (1 + square) / v)),
+        (np.broadcast_to(1 / v, r.shape), Sized(np.where(free, (square - 0.5) / v / v, 0), (square + 0.5) / v / v)),
+    )
+
+
+def cauchy(p, t, c=1.0):
+    r = p - t
+    u = np.abs(r / c)
+    w = 1 / (1 + u**2)
+    loss = c**2 * np.where(u > 1e10, np.log(u), np.log1p(np.minimum(u, 1e11) ** 2) / 2)
+    return nan_stays(r, loss, times(w, r), Sized(w * (2 * w - 1), w))
+
+
+def welsch(p, t, info, c=1.0):
+    r = p - t
+    square = (r / c) ** 2
+    w = np.exp(-square)
+    hess = times(w, 1 - 2 * square)
+    size = np.maximum(w, info.smallest_normal) * (1 + 2 * square)
+    return -(c**2) / 2 * np.expm1(-square), Sized(times(w, r), np.abs(r) * size), Sized(hess, size * (1 + 2 * square))
+
+
+def geman_mcclure(p, t, c=1.0):
+    r = p - t
+    u = np.abs(r / c)
+    w = 1 / (1 + u**2)
+    loss = np.where(u < 1, r**2 / 2 * w, c**2 / 2 / (1 + 1 / u**2))
+    grad, condition = times(w**2, r), 3 - 2 * w
+    return nan_stays(r, loss, Sized(grad, np.abs(grad) * condition), Sized(w**2 * (4 * w - 3), 3 * w**2 * condition))
+
+
+def fair(p, t, c=1.0):
+    r = p - t
+    u = np.abs(r / c)
+    small, series = np.minimum(u, 0.25), 0
+    for k in range(40, 1, -1):  # (u - log1p u) / u^2 = 1/2 - u/3 + u^2/4 - ...
+        series = u.dtype.type(1) / k - small * series
+    loss = c**2 * np.where(u < 0.25, small**2 * series, np.where(np.isinf(u), u, u - np.log1p(u)))
+    grad = np.where(np.isinf(r), c * np.sign(r), r / (1 + u))
+    return nan_stays(r, loss, grad, (1 + u) ** -2)
+
+
+def tukey(p, t, c=1.0):
+    r = p - t
+    square = np.minimum((r / c) ** 2, 1)
+    rest = 1 - square
+    inside = np.where(rest == 0, 0, r)
+    grad, of_grad = inside * rest**2, np.abs(inside) * rest * (rest + 2 * square)
+    hess, of_hess = rest * (1 - 5 * square), np.where(rest == 0, 0, 1 + 5 * square)
+    return c**2 * square * (3 - 3 * square + square**2) / 6, Sized(grad, of_grad), Sized(hess, of_hess)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# Binary
+# Binary: probabilities
+
+
+def binary_cross_entropy(p, t, info, alpha=None, label_smoothing=0.0):
+    t = smooth(t, label_smoothing)
+    a, b = balance(t, alpha) * t, balance(t, alpha) * (1 - t)
+    q = np.maximum(1 - p, info.smallest_normal)
+    p, log_p, log_q = np.maximum(p, info.smallest_normal), np.log(p), np.log1p(-p)
+    loss = -a * np.maximum(log_p, -100) - b * np.maximum(log_q, -100)
+    return loss, Sized(b / q - a / p, b / q + a / p), b / q / q + a / p / p
+
+
+def binary_focal(p, t, info, gamma=2.0, alpha=None):
+    right, wrong = p * t + (1 - p) * (1 - t), p * (1 - t) + (1 - p) * t
+    n = -np.maximum(np.where(right > 0.5, np.log1p(-wrong), np.log(right)), -100)
+    right = np.maximum(right, info.smallest_normal)
+    a, side = balance(t, alpha), 2 * t - 1
+    power, per_wrong = wrong**gamma, np.where(wrong == 0, 1, n / wrong)
+    power_size = np.maximum(power, info.smallest_normal) * focal_condition(t, gamma)
+    # The second derivative: with n / wrong -> 1 where wrong -> 0, its first two terms are gamma (gamma + 1) there.
+    first, second = gamma * (gamma - 1) * per_wrong, 2 * gamma / right
+    hess = times(first + second, wrong ** (gamma - 1)) + power / right / right
+    of_hess = (np.abs(first) + second) / np.maximum(wrong, info.smallest_normal) + 1 / right / right
+    slope = gamma * per_wrong + 1 / right
+    return (
+        Sized(a * power * n, a * power_size * n),
+        Sized(-side * a * power * slope, a * power_size * slope),
+        Sized(side**2 * a * hess, side**2 * a * power_size * of_hess),
+    )
+
+
+def focal_condition(t, gamma):
+    """Of (1 - P)^gamma (-log P): a power of what is rounded, and more so for a label that is not 0 or 1."""
+    return (1 + gamma / 2) * np.where(t * (1 - t) == 0, 1, 2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Binary: logits, and labels in [0, 1]
 
 
 def binary_cross_entropy_with_logits(z, t, pos_weight=None, alpha=None, label_smoothing=0.0):
-    smoothing = z.dtype.type(label_smoothing)
-    t = t * (1 - smoothing) + smoothing / 2
-    alpha_t = 1.0 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
-    a = alpha_t * t * (1.0 if pos_weight is None else pos_weight)  # the weight of -log p
-    b = alpha_t * (1 - t)  # the weight of -log(1 - p)
-    # -log(1 - p) = log(1 + exp z) and -log p = log(1 + exp -z); where a weight is 0, an infinite logit costs nothing.
-    loss = zero_or(a, np.logaddexp(0, -z)) + zero_or(b, np.logaddexp(0, z))
+    t = smooth(t, label_smoothing)
+    a = balance(t, alpha) * t * (1.0 if pos_weight is None else pos_weight)  # the weight of -log p
+    b = balance(t, alpha) * (1 - t)  # the weight of -log(1 - p)
+    # Where a weight is 0, an infinite logit costs nothing.
+    loss = times(a, softplus(-z)) + times(b, softplus(z))
     p, q = sigmoid(z), sigmoid(-z)
-    return loss, b * p - a * q, (a + b) * p * q
+    return loss, Sized(b * p - a * q, b * p + a * q), (a + b) * p * q
+
+
+def sigmoid_focal(z, t, info, gamma=2.0, alpha=None):
+    p, q = sigmoid(z), sigmoid(-z)
+    right, wrong = p * t + q * (1 - t), p * (1 - t) + q * t
+    side, tau = 2 * t - 1, t * (1 - t)
+    hard = tau == 0
+    n = np.where(hard, softplus(-side * z), -np.where(right > 0.5, np.log1p(-wrong), np.log(right)))
+    u, v = np.where(hard, wrong, p * q / right), np.where(hard, right, p * q / wrong)
+    tau_u, tau_v = np.where(hard, 0, tau / right), np.where(hard, 0, tau / wrong)
+    a = balance(t, alpha) * wrong**gamma
+    n_v = times(v, n)
+    slope = gamma * n_v + u
+    hess = u * (right - tau_u) + 2 * gamma * v * (wrong - tau_u)
+    hess += gamma * n_v * (gamma * (right - tau_v) + tau_v - wrong)
+    a_size, u, v = (np.maximum(x, info.smallest_normal) for x in (a, u, v))
+    a_size = a_size * (focal_condition(t, gamma) + gamma * softplus(np.where(hard, side * z, -np.inf)))
+    of_hess = u * (right + tau_u) + 2 * gamma * v * (wrong + tau_u)
+    of_hess += gamma * n * v * (gamma * (right + tau_v) + tau_v + wrong)
+    return (
+        Sized(times(a, n), a_size * n),
+        Sized(-side * a * slope, a_size * (gamma * n * v + u)),
+        Sized(a * hess, a_size * of_hess),
+    )
+
+
+def sigmoid_poly1(z, t, epsilon=1.0):
+    bce, slope, curvature = binary_cross_entropy_with_logits(z, t)
+    p, q = sigmoid(z), sigmoid(-z)
+    wrong, bend = p * (1 - t) + q * t, epsilon * p * q * (1 - 2 * t)
+    return (
+        Sized(bce + epsilon * wrong, bce + np.abs(epsilon * wrong)),
+        Sized(slope.x + bend, slope.size + np.abs(bend)),
+        Sized(curvature + bend * (q - p), curvature + np.abs(bend)),
+    )
+
+
+def brier(z, t):
+    p, q = sigmoid(z), sigmoid(-z)
+    d, size = p * (1 - t) - q * t, p * (1 - t) + q * t
+    hess = 2 * p * q * (p * q + d * (q - p))
+    return (
+        Sized(d**2, 2 * np.abs(d) * size),
+        Sized(2 * d * p * q, 4 * p * q * size),
+        Sized(hess, 4 * p * q * (p * q + size)),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Binary: scores, and labels -1 and +1
 
 
 def hinge(z, t, margin=1.0):
     gap = margin - t * z
     grad = np.where(gap > 0, -t, np.where(gap <= 0, 0, gap))  # gap itself: NaN stays NaN
     return np.maximum(0, gap), grad, np.zeros_like(gap)
+
+
+def squared_hinge(z, t, margin=1.0):
+    excess = np.maximum(0, margin - t * z)
+    return excess**2, -2 * t * excess, 2 * np.sign(excess)
+
+
+def modified_huber(z, t):
+    a = t * z
+    excess = np.maximum(0, 1 - a)
+    far = a < -1
+    return np.where(far, -4 * a, excess**2), np.where(far, -4, -2 * excess) * t, np.where(far, 0, 2 * np.sign(excess))
+
+
+def logistic(z, t):
+    a = t * z
+    return softplus(-a), -t * sigmoid(-a), sigmoid(a) * sigmoid(-a)
+
+
+def exponential(z, t):
+    e = np.exp(-t * z)
+    return e, -t * e, e
+
+
+def perceptron(z, t):
+    return hinge(z, t, margin=0.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Regularisers
+
+
+def l1(w, strength=1.0):
+    return strength * np.abs(w), strength * np.sign(w), np.zeros_like(w)
+
+
+def l2(w, strength=1.0):
+    return strength / 2 * w**2, strength * w, np.full_like(w, strength)
+
+
+def elastic_net(w, strength=1.0, l1_ratio=0.5):
+    return tuple(a + b for a, b in zip(l1(w, strength * l1_ratio), l2(w, strength * (1 - l1_ratio)), strict=True))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -96,6 +394,45 @@ def sigmoid(z):
     return np.where(z >= 0, 1, e) / (1 + e)
 
 
+def softplus(z):
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def smooth(t, label_smoothing):
+    smoothing = t.dtype.type(label_smoothing)
+    return t * (1 - smoothing) + smoothing / 2
+
+
+def balance(t, alpha):
+    return np.ones_like(t) if alpha is None else alpha * t + (1 - alpha) * (1 - t)
+
+
+def pi(x):
+    return 4 * np.arctan(x.dtype.type(1))
+
+
+def lgamma(x):
+    """log abs(gamma(x)) of any real type: Stirling's series, after steps of gamma(x) = gamma(x + 1) / x."""
+    product = np.ones_like(x)
+    for _ in range(40):
+        product, x = np.where(x < 20, product * x, product), np.where(x < 20, x + 1, x)
+    bernoulli = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798]
+    series = sum(b / (k * (k - 1) * x ** (k - 1)) for k, b in zip(range(2, 20, 2), bernoulli, strict=True))
+    return (x - 0.5) * np.log(x) - x + np.log(2 * pi(x)) / 2 + series - np.log(np.abs(product))
+
+
+def times(a, x):
+    """a x, and 0 where one is 0 and the other infinite."""
+    return np.where((a == 0) & np.isinf(x) | np.isinf(a) & (x == 0), 0, a * x)
+
+
+def nan_stays(r, loss, grad, hess):
+    """The loss and its derivatives, where selections lose a NaN."""
+    grad, *size = grad if isinstance(grad, Sized) else (grad,)
+    grad = np.where(np.isnan(r), r, grad)
+    return np.where(np.isnan(r), r, loss), Sized(grad, *size) if size else grad, hess
+
+
 def zero_or(weight, x):
     """weight * x, and 0 where the weight is 0, whatever x is."""
     return np.where(weight == 0, 0, weight * x)
@@ -113,19 +450,23 @@ def sum_of_others(e):
 # What all losses share
 
 
-def elementwise(loss, pred, target, *, sample_weight=None, reduction="mean", normalizer=None, **parameters):
-    dtype = np.result_type(pred, float)
-    pred, target = np.asarray(pred, dtype), np.asarray(target, dtype)
+def elementwise(loss, *inputs, by=(0,), sample_weight=None, reduction="mean", normalizer=None, **parameters):
+    """The inputs have the shape of the first, or its leading axes, like a weight; `by` are those with a derivative."""
+    first = np.asarray(inputs[0])
+    shapes = [np.shape(inputs[k]) for k in by]
+    inputs = [match_leading(np.asarray(x, wider(first.dtype)), first.ndim) for x in inputs]
+    if "info" in inspect.signature(loss).parameters:
+        parameters["info"] = np.finfo(first.dtype)
     with np.errstate(all="ignore"):
-        terms = loss(pred, target, **parameters)
-        return reduce(*terms, np.ones(pred.shape), sample_weight, reduction, normalizer)
+        terms = loss(*inputs, **parameters)
+        return reduce(*terms, np.ones(first.shape), sample_weight, reduction, normalizer, shapes=shapes)
 
 
 def class_axis(
     loss, pred, target, *, axis=-1, class_weight=None, ignore_index=-100,
     sample_weight=None, reduction="mean", normalizer=None, **parameters,
 ):  # fmt: skip
-    dtype = np.result_type(pred, float)
+    dtype = wider(pred.dtype)
     pred, target = np.asarray(pred, dtype), np.asarray(target)
     classes = pred.shape[axis]
     z = np.moveaxis(pred, axis, -1)
@@ -145,32 +486,47 @@ def class_axis(
         samples = int(np.prod(batch))
         flat = z.reshape(samples, classes), t.reshape(samples, classes), w, mass.reshape(samples, 1)
         value, grad, hess = loss(*flat, **parameters)
-        grad, hess = (np.moveaxis(d.reshape(z.shape), -1, axis) for d in (grad, hess))
+        size = max([1, *(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (grad, hess))])
+        grad, hess = (Sized(np.moveaxis(d.reshape(z.shape), -1, axis), size) for d in (grad, hess))
         return reduce(value.reshape(batch), grad, hess, kept, sample_weight, reduction, normalizer, mass, axis)
 
 
-def reduce(loss, grad, hess, kept, sample_weight, reduction, normalizer, mass=1.0, axis=None):
+def reduce(loss, grad, hess, kept, sample_weight, reduction, normalizer, mass=1.0, axis=None, shapes=()):
     """Apply the weights and the reduction.
 
     `kept` is 0 where an element of the loss is not there; `mass` the weight that it brings to the mean's denominator
     besides its sample weight. `loss` and its derivatives contain the class weights already. `axis` is the axis that the
-    derivatives have and the loss has not.
+    derivatives have and the loss has not. `shapes` are those of the derivatives where there are several inputs.
     """
     w = np.asarray(kept, float)
     if sample_weight is not None:
         w = w * match_leading(np.asarray(sample_weight, float), w.ndim)
-    value = zero_or(w, loss)
     scale = 1.0
     if reduction == "mean":
         divisor = np.sum(w * mass) if normalizer is None else normalizer
         scale = 1 / divisor if divisor else 0.0
+    value = weighed(loss, w)
     if reduction != "none":
-        value = float(value.sum() * scale) if scale else 0.0
-    by_element = w if axis is None else np.expand_dims(w, axis)
-    factor = by_element * scale
-    grad, hess = zero_or(factor, grad), zero_or(factor, hess)
-    size = max(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (factor, grad, hess))
-    return Result(value, grad, hess, float(size))
+        value = Sized(*(float(x.sum() * scale) if scale else 0.0 for x in value))
+    factor = (w if axis is None else np.expand_dims(w, axis)) * scale
+    if type(grad) is tuple:
+        grad, hess = ([weighed(x, factor, n) for x, n in zip(d, shapes, strict=True)] for d in (grad, hess))
+        (grad, of_grad), (hess, of_hess) = (tuple(zip(*x, strict=True)) for x in (grad, hess))
+    else:
+        (grad, of_grad), (hess, of_hess) = weighed(grad, factor), weighed(hess, factor)
+    return Result(value.x, grad, hess, (value.size, of_grad, of_hess))
+
+
+def weighed(x, factor, shape=None):
+    """x times the factor, summed over the trailing axes that `shape` has not; and what its errors are relative to."""
+    x, size = x if isinstance(x, Sized) else (x, np.abs(x))
+    x, size = zero_or(factor, x), zero_or(factor, size)
+    behind = tuple(range(x.ndim if shape is None else len(shape), x.ndim))
+    return Sized(x.sum(behind), np.where(np.isfinite(size), size, 0).sum(behind))
+
+
+def wider(dtype):
+    return np.longdouble if dtype == np.float64 else np.result_type(dtype, float)
 
 
 def match_leading(weight, ndim):

@@ -16,6 +16,7 @@ import pytest
 import fastloss as fl
 
 LOSSES = {name: getattr(fl, name) for name in fl.__all__ if isinstance(getattr(fl, name), fl.Loss)}
+REGULARIZERS = ("l1", "l2", "elastic_net")
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -30,13 +31,19 @@ def test_public_names():
 METHODS = ("grad", "value_and_grad", "grad_and_hess")
 
 
+def inputs_of(name):
+    parameters = inspect.signature(LOSSES[name]).parameters
+    return [k for k, p in parameters.items() if p.default is p.empty]
+
+
 @each_loss
 def test_signature(name):
     signature = inspect.signature(LOSSES[name])
     *own, sample_weight, reduction, normalizer, out = signature.parameters.values()
-    assert {p.name: p.default for p in (sample_weight, reduction, normalizer, out)} == COMMON
+    common = {p.name: p.default for p in (sample_weight, reduction, normalizer, out)}
+    assert common == (COMMON | {"reduction": "sum"} if name in REGULARIZERS else COMMON)
     for parameter in [p for p in own if p.default is not inspect.Parameter.empty]:
-        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        assert name in REGULARIZERS or parameter.kind is inspect.Parameter.KEYWORD_ONLY
     for method in METHODS:
         assert inspect.signature(getattr(LOSSES[name], method)) == signature
 
@@ -52,8 +59,9 @@ def test_help_shows_usage_and_every_parameter(name):
 
 @each_loss
 def test_repr(name):
-    assert repr(LOSSES[name]).startswith(f"<loss {name}(pred, target, *, ")
-    assert "reduction='mean'" in repr(LOSSES[name])
+    inputs = ", ".join(inputs_of(name))
+    assert repr(LOSSES[name]).startswith(f"<loss {name}({inputs}, ")
+    assert f"reduction={'sum' if name in REGULARIZERS else 'mean'!r}" in repr(LOSSES[name])
 
 
 @each_loss
@@ -68,7 +76,7 @@ def test_docstring_has_an_example_and_explains_every_parameter(name):
 @pytest.mark.parametrize("keyword", ["want", "loss", "shape", "parameters", "domain", "third", "common", "weight"])
 def test_no_other_keyword_gets_through(name, keyword):
     with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument '{keyword}'$"):
-        LOSSES[name](np.zeros(2), np.zeros(2, int), **{keyword: 1})
+        LOSSES[name](np.zeros(2), *[np.zeros(2, int)] * (len(inputs_of(name)) - 1), **{keyword: 1})
 
 
 @each_loss

@@ -7,29 +7,13 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from losses import CLASSES, Problem, assert_close, assert_same_bits, largest
+from losses import BINARY, CLASSES, Problem, assert_close, assert_same_bits, largest
 
 import fastloss as fl
 
 bce = fl.binary_cross_entropy_with_logits
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 INF, NAN = np.inf, np.nan
-
-# ---------------------------------------------------------------------------------------------------------------------
-# hinge
-
-
-@each_dtype
-def test_hinge_and_its_kink(dtype):
-    z = np.array([1, 1, 0.5, -2, INF, -INF, -1], dtype)
-    t = np.array([1, -1, 1, 1, 1, 1, -1], dtype)
-    value, grad = fl.hinge.value_and_grad(z, t, reduction="none")
-    assert value.tolist() == [0, 2, 0.5, 3, 0, INF, 0]
-    assert grad.tolist() == [0, 1, -1, -1, 0, -1, 0]
-    assert fl.hinge(z[:1], t[:1], margin=3) == 2
-    assert fl.hinge(z[:1], t[:1], margin=-1) == 0
-    assert np.all(fl.hinge.grad_and_hess(z, t)[1] == 0)
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # binary_cross_entropy_with_logits
@@ -93,6 +77,231 @@ def test_smoothing_goes_first():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Losses of a probability
+
+
+def at(loss, z, t, dtype, **parameters):
+    """Value, slope and curvature of one element."""
+    z, t = np.array([z], dtype), np.array([t], dtype)
+    grad, hess = loss.grad_and_hess(z, t, reduction="none", **parameters)
+    return loss(z, t, reduction="none", **parameters)[0], grad[0], hess[0]
+
+
+@each_dtype
+def test_binary_cross_entropy_at_its_edges(dtype):
+    loss, steepest = fl.binary_cross_entropy, float(1 / np.finfo(dtype).smallest_normal)
+    assert at(loss, 0, 0, dtype) == at(loss, -0.0, 0, dtype) == (0, 1, 1)
+    assert at(loss, 1, 1, dtype) == (0, -1, 1)
+    assert at(loss, 0, 1, dtype) == (100, -steepest, INF)
+    assert at(loss, 1, 0, dtype) == (100, steepest, INF)
+    assert at(loss, 0, 0.5, dtype) == (50, 0.5 - steepest / 2, INF)
+    # Unlike the loss, the gradient is not clamped at exp(-100), and right down to the smallest normal number.
+    for p in (1e-10, 1e-30, 1e-37) if dtype is np.float32 else (1e-10, 1e-30, 1e-50, 1e-300):
+        p = dtype(p)
+        value, grad, _ = at(loss, p, 1, dtype)
+        assert_close((value, grad), (dtype(min(-np.log(float(p)), 100)), dtype(-1 / float(p))), 2)
+        value, grad, _ = at(loss, p, 0, dtype)
+        assert_close((value, grad), (dtype(-np.log1p(-float(p))), dtype(1 / (1 - float(p)))), 2)
+    assert at(loss, np.finfo(dtype).smallest_subnormal, 1, dtype)[1] == -steepest
+
+
+@each_dtype
+def test_binary_cross_entropy_is_that_of_logits(dtype):
+    z, t = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
+    p, t = 1 / (1 + np.exp(-z)), (t > 0).astype(dtype)
+    for options in ({}, {"alpha": 0.25}, {"label_smoothing": 0.2}, {"alpha": 0.7, "label_smoothing": 0.1}):
+        options = options | {"reduction": "none"}
+        value, grad = fl.binary_cross_entropy.value_and_grad(p, t, **options)
+        expected, expected_grad = bce.value_and_grad(z, t, **options)
+        assert_close(value, expected, 100)
+        assert_close(grad * p * (1 - p), expected_grad, 100)
+
+
+@each_dtype
+def test_binary_focal_of_saturated_probabilities(dtype):
+    loss, steepest = fl.binary_focal, float(1 / np.finfo(dtype).smallest_normal)
+    of_perfect = {0: (1, 1), 0.5: (0, INF), 1: (0, 2), 1.5: (0, 0), 2: (0, 0), 5: (0, 0)}
+    for gamma, (slope, curvature) in of_perfect.items():
+        for p, side in ((1, -1), (0, 1)):
+            assert at(loss, p, p, dtype, gamma=gamma) == (0, side * slope, curvature)
+            value, grad, hess = at(loss, p, 1 - p, dtype, gamma=gamma)
+            assert (value, hess) == (100, INF)
+            assert_close(grad, dtype(-side * (steepest + 100 * gamma)), 2)
+            assert at(loss, p, 0.5, dtype, gamma=gamma)[1:] == (0, 0)
+
+
+@each_dtype
+def test_binary_focal_without_focus_is_binary_cross_entropy(dtype):
+    p, t = np.random.default_rng(0).uniform(0.01, 0.99, (2, 100)).astype(dtype)
+    t = np.round(t)
+    for alpha in (None, 0.25):
+        options = {"alpha": alpha, "reduction": "none"}
+        actual = fl.binary_focal.grad_and_hess(p, t, gamma=0, **options)
+        assert_close(actual, fl.binary_cross_entropy.grad_and_hess(p, t, **options), 8)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# sigmoid_focal, sigmoid_poly1, brier
+
+
+@each_dtype
+@pytest.mark.parametrize("gamma", [0, 0.5, 1, 2, 2.7, 5])
+def test_sigmoid_focal_of_infinite_logits(dtype, gamma):
+    loss = fl.sigmoid_focal
+    for z, t in ((INF, 1), (-INF, 0)):
+        assert at(loss, z, t, dtype, gamma=gamma) == (0, 0, 0)
+        assert at(loss, -z, t, dtype, gamma=gamma) == (INF, -np.sign(z), 0)
+        assert at(loss, -z, t, dtype, gamma=gamma, alpha=0.25)[1] == (-0.25 if t else 0.75)
+        # A label in between costs (1 - P)^gamma (-log P) with P = t or 1 - t, and nothing moves it there.
+        for soft in (0.25, 0.5, 0.875):
+            right = soft if z > 0 else 1 - soft
+            value, grad, hess = at(loss, z, soft, dtype, gamma=gamma)
+            assert_close(value, dtype(-((1 - right) ** gamma) * np.log(right)), 4)
+            assert (grad, hess) == (0, 0)
+
+
+@each_dtype
+@pytest.mark.parametrize("gamma", [0, 0.5, 1, 2, 2.7, 5])
+def test_sigmoid_focal_of_huge_logits(dtype, gamma):
+    for z in (1e4, 1e30):
+        for side, t in ((1, 1), (-1, 0)):
+            assert at(fl.sigmoid_focal, side * z, t, dtype, gamma=gamma) == (0, 0, 0)
+            assert at(fl.sigmoid_focal, -side * z, t, dtype, gamma=gamma) == (dtype(z), -side, 0)
+
+
+@each_dtype
+def test_sigmoid_focal_without_focus_is_binary_cross_entropy(dtype):
+    z, t = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
+    t = (t > 0).astype(dtype)
+    for alpha in (None, 0.25):
+        options = {"alpha": alpha, "reduction": "none"}
+        actual = fl.sigmoid_focal.grad_and_hess(5 * z, t, gamma=0, **options)
+        assert_close(actual, bce.grad_and_hess(5 * z, t, **options), 8)
+
+
+@given(
+    gamma=st.floats(0, 10, width=16),
+    alpha=st.none() | st.floats(0, 1, width=16),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    z=st.lists(st.floats(width=16, allow_nan=False) | st.floats(-100, 100, width=32), min_size=1, max_size=20),
+    t=st.sampled_from([0, 1, 0.5, 0.125, 2**-14, 1 - 2**-11]),
+)
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_sigmoid_focal_with_any_parameters(gamma, alpha, dtype, z, t):
+    case = next(case for case in BINARY if case.name == "sigmoid_focal")
+    z = np.array(z, dtype)
+    inputs = {"pred": z, "target": np.full_like(z, t)}
+    Problem(case, inputs, {"gamma": gamma, "alpha": alpha}).assert_as_expected(8, reduction="none")
+
+
+@given(
+    gamma=st.floats(0, 10, width=16),
+    alpha=st.none() | st.floats(0, 1, width=16),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    p=st.lists(st.floats(0, 1, width=32) | st.floats(2**-14, 1, width=16), min_size=1, max_size=20),
+    t=st.sampled_from([0, 1, 0.5, 0.125]),
+)
+@settings(max_examples=300, derandomize=True, deadline=None)
+def test_binary_focal_with_any_parameters(gamma, alpha, dtype, p, t):
+    case = next(case for case in BINARY if case.name == "binary_focal")
+    p = np.array(p, dtype)
+    inputs = {"pred": p, "target": np.full_like(p, t)}
+    Problem(case, inputs, {"gamma": gamma, "alpha": alpha}).assert_as_expected(16, reduction="none")
+
+
+@each_dtype
+def test_sigmoid_poly1_at_infinity(dtype):
+    for epsilon in (1, -0.5, 3):
+        for z, t in ((INF, 1), (-INF, 0)):
+            assert at(fl.sigmoid_poly1, z, t, dtype, epsilon=epsilon) == (0, 0, 0)
+            assert at(fl.sigmoid_poly1, -z, t, dtype, epsilon=epsilon) == (INF, -np.sign(z), 0)
+        assert at(fl.sigmoid_poly1, INF, 0.5, dtype, epsilon=epsilon) == (INF, 0.5, 0)
+    assert_close(at(fl.sigmoid_poly1, 0, 1, dtype), (dtype(np.log(2) + 0.5), dtype(-0.75), dtype(0.25)), 2)
+
+
+@each_dtype
+def test_sigmoid_poly1_without_its_term_is_binary_cross_entropy(dtype):
+    z, t = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
+    t = np.clip(t, 0, 1)
+    actual = fl.sigmoid_poly1.grad_and_hess(5 * z, t, epsilon=0, reduction="none")
+    assert_close(actual, bce.grad_and_hess(5 * z, t, reduction="none"), 4, 1)
+
+
+@each_dtype
+def test_brier(dtype):
+    assert at(fl.brier, 0, 1, dtype) == (0.25, -0.25, 0.125)
+    assert at(fl.brier, 0, 0.5, dtype) == (0, 0, 0.125)
+    for z, t in ((INF, 1), (-INF, 0)):
+        assert at(fl.brier, z, t, dtype) == (0, 0, 0)
+        assert at(fl.brier, -z, t, dtype) == (1, 0, 0)
+    # In the tail of a right answer it is about exp(-2 z), not 0.
+    assert_close(at(fl.brier, 20, 1, dtype)[0], dtype((1 / (1 + np.exp(20.0))) ** 2), 8)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses of a score and a label -1 or +1
+
+
+@each_dtype
+def test_hinge_and_its_kink(dtype):
+    z = np.array([1, 1, 0.5, -2, INF, -INF, -1], dtype)
+    t = np.array([1, -1, 1, 1, 1, 1, -1], dtype)
+    value, grad = fl.hinge.value_and_grad(z, t, reduction="none")
+    assert value.tolist() == [0, 2, 0.5, 3, 0, INF, 0]
+    assert grad.tolist() == [0, 1, -1, -1, 0, -1, 0]
+    assert fl.hinge(z[:1], t[:1], margin=3) == 2
+    assert fl.hinge(z[:1], t[:1], margin=-1) == 0
+    assert np.all(fl.hinge.grad_and_hess(z, t)[1] == 0)
+
+
+@each_dtype
+@pytest.mark.parametrize("y", [-1, 1])
+def test_margin_losses_by_hand(dtype, y):
+    below = np.nextafter(dtype(1), dtype(0))  # the largest number below 1
+    beyond = np.nextafter(dtype(-1), dtype(-2))
+    for loss, of_margin in [
+        (fl.squared_hinge, {1: (0, 0, 0), 2: (0, 0, 0), below: (None, None, 2), 0: (1, -2, 2), -3: (16, -8, 2)}),
+        (fl.squared_hinge, {INF: (0, 0, 0), -INF: (INF, -INF, 2)}),
+        (fl.modified_huber, {1: (0, 0, 0), 2: (0, 0, 0), below: (None, None, 2), 0: (1, -2, 2)}),
+        (fl.modified_huber, {-1: (4, -4, 2), beyond: (-4 * beyond, -4, 0), -3: (12, -4, 0)}),  # the knee at -1
+        (fl.modified_huber, {INF: (0, 0, 0), -INF: (INF, -4, 0)}),
+        (
+            fl.logistic,
+            {0: (dtype(np.log(2)), -0.5, 0.25), INF: (0, 0, 0), -INF: (INF, -1, 0), -1e30: (dtype(1e30), -1, 0)},
+        ),
+        (fl.exponential, {0: (1, -1, 1), INF: (0, 0, 0), -INF: (INF, -INF, INF), -1e30: (INF, -INF, INF)}),
+        (
+            fl.perceptron,
+            {0: (0, 0, 0), 2: (0, 0, 0), -2: (2, -1, 0), INF: (0, 0, 0), -INF: (INF, -1, 0)},
+        ),
+    ]:
+        for margin, (value, slope, curvature) in of_margin.items():
+            actual = at(loss, y * margin, y, dtype)
+            if value is None:
+                assert actual[2] == curvature
+            else:
+                assert actual == (value, y * slope, curvature), (loss, margin)
+
+
+@each_dtype
+def test_tails_of_logistic_and_exponential(dtype):
+    for margin in (30, 60, 80):
+        e = np.exp(-float(margin))
+        q = e / (1 + e)
+        assert_close(at(fl.logistic, margin, 1, dtype), (dtype(np.log1p(e)), dtype(-q), dtype(q / (1 + e))), 4)
+        assert_close(at(fl.exponential, -margin, -1, dtype), (dtype(e),) * 3, 4)
+
+
+@each_dtype
+def test_logistic_is_binary_cross_entropy(dtype):
+    z, y = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
+    y = np.sign(y)
+    actual, expected = fl.logistic.grad_and_hess(9 * z, y), bce.grad_and_hess(9 * z, (y + 1) / 2)
+    assert_close(actual, expected, 4)
+    assert_close(fl.logistic(z, y), bce(z, (y + 1) / 2), 2**29 * 4)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # cross_entropy: the class axis
 
 SHAPES = [((6,), 0), ((7, 6), 1), ((6, 7), 0), ((3, 6, 5), 1), ((3, 5, 6), 2), ((2, 6, 3, 4), 1), ((2, 3, 4, 6), -1)]
@@ -107,8 +316,8 @@ def test_axis(case, dtype, shape, axis):
     expected = problem.expected(reduction="none")
     grad, hess = problem.grad_and_hess(reduction="none")
     assert_close(problem.value(reduction="none"), expected.value)
-    assert_close(grad, expected.grad, scale=expected.scale)
-    assert_close(hess, expected.hess, scale=expected.scale)
+    assert_close(grad, expected.grad, scale=expected.sizes[1])
+    assert_close(hess, expected.hess, scale=expected.sizes[2])
     other_end = problem.with_(options=problem.options | {"axis": problem.axis - len(shape)})
     assert_same_bits(other_end.everything(), problem.everything())
 
@@ -176,7 +385,7 @@ def test_awkward_sizes_with_every_option(classes, samples, inner):
             expected = problem.expected(**common)
             value, grad = problem.value_and_grad(**common)
             assert_close(value, expected.value, 16 * 2**29)
-            assert_close(grad, expected.grad, 16, expected.scale)
+            assert_close(grad, expected.grad, 16, expected.sizes[1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -433,7 +642,7 @@ def test_any_shape_axis_and_options(problem: Problem, reduction, weighted, in_pl
         assert_close(value, expected.value, 24)
     else:
         assert_close(value, expected.value, 24 * (np.finfo(problem.pred.dtype).eps / np.finfo(float).eps))
-    assert_close(grad, expected.grad, 24, expected.scale)
+    assert_close(grad, expected.grad, 24, expected.sizes[1])
 
 
 @pytest.mark.parametrize("alpha", [1e-8, 1e-3, 0.01, 0.99, 1 - 1e-6])

@@ -1,8 +1,10 @@
-"""Agreement with PyTorch and scikit-learn, where these are installed. Comments say who is right where they differ."""
+"""Agreement with PyTorch, optax and scikit-learn, where installed. Comments say who is right where they differ."""
+
+import math
 
 import numpy as np
 import pytest
-from losses import assert_close
+from losses import assert_close, leaves
 
 import fastloss as fl
 
@@ -22,19 +24,20 @@ def torch():
     return pytest.importorskip("torch")
 
 
-def torch_value_and_grad(torch, function, pred, *others, **options):
-    """Value and gradient (of the sum, for unreduced losses) by autograd."""
+def torch_value_and_grad(torch, function, pred, *others, by=(), **options):
+    """Value and gradient (of the sum, for unreduced losses) by autograd; `by` are others to differentiate by."""
     z = torch.tensor(pred, requires_grad=True)
-    tensors = [torch.tensor(x) for x in others]
+    tensors = [torch.tensor(x, requires_grad=k in by) for k, x in enumerate(others)]
     options = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
     value = function(z, *tensors, **options)
     value.sum().backward()
     result = value.detach().numpy()
-    return result if result.ndim else float(result), z.grad.numpy()
+    grads = [x.grad.numpy() for x in (z, *(tensors[k] for k in by))]
+    return result if result.ndim else float(result), tuple(grads) if by else grads[0]
 
 
 def assert_agree(ours, theirs, ulp=20):
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in zip(leaves(ours), leaves(theirs), strict=True):
         assert_close(a, b, ulp, np.max(np.abs(b), initial=0))
 
 
@@ -50,7 +53,14 @@ def test_regression_like_torch(torch, reduction):
         (fl.mae, functional.l1_loss, {}),
         (fl.huber, functional.huber_loss, {}),
         (fl.huber, functional.huber_loss, {"delta": 0.4}),
+        (fl.smooth_l1, functional.smooth_l1_loss, {}),
+        (fl.smooth_l1, functional.smooth_l1_loss, {"beta": 0.4}),
+        (fl.smooth_l1, functional.smooth_l1_loss, {"beta": 0}),
+        (fl.poisson_nll, functional.poisson_nll_loss, {}),
+        (fl.poisson_nll, functional.poisson_nll_loss, {"log_input": False, "eps": 0.25}),
     ]:
+        if "eps" in options:
+            p, t = np.abs(p), np.abs(t)
         options = options | {"reduction": reduction}
         assert_agree(ours.value_and_grad(p, t, **options), torch_value_and_grad(torch, theirs, p, t, **options))
 
@@ -66,6 +76,94 @@ def test_binary_cross_entropy_like_torch(torch, reduction):
             assert_agree(
                 bce.value_and_grad(z, target, **options), torch_value_and_grad(torch, theirs, z, target, **options)
             )
+
+
+@REDUCTIONS
+def test_probabilities_like_torch(torch, reduction):
+    rng = np.random.default_rng(0)
+    p, t = rng.uniform(0.01, 0.99, (2, 40, 7))
+    for target in (t, np.round(t)):
+        theirs = torch_value_and_grad(torch, torch.nn.functional.binary_cross_entropy, p, target, reduction=reduction)
+        assert_agree(fl.binary_cross_entropy.value_and_grad(p, target, reduction=reduction), theirs)
+
+
+@REDUCTIONS
+def test_gaussian_nll_like_torch(torch, reduction):
+    p, t = random(2, 40, 7)
+    var = np.exp(random(40, 7))
+    for full in (False, True):
+        options = {"full": full, "reduction": reduction}
+        theirs = torch_value_and_grad(torch, torch.nn.functional.gaussian_nll_loss, p, t, var, by=(1,), **options)
+        assert_agree(fl.gaussian_nll.value_and_grad(p, t, var, **options), theirs)
+
+
+@REDUCTIONS
+def test_logistic_like_torch(torch, reduction):
+    z, y = 5 * random(2, 40, 7)
+    y = np.sign(y)
+    theirs = torch_value_and_grad(torch, torch.nn.functional.soft_margin_loss, z, y, reduction=reduction)
+    assert_agree(fl.logistic.value_and_grad(z, y, reduction=reduction), theirs)
+
+
+def torch_focal(torch):
+    """torchvision.ops.sigmoid_focal_loss, written from its formula."""
+
+    def focal(z, t, alpha, gamma):
+        p = torch.sigmoid(z)
+        right = p * t + (1 - p) * (1 - t)
+        weight = 1 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
+        ce = torch.nn.functional.binary_cross_entropy_with_logits(z, t, reduction="none")
+        return weight * (1 - right) ** gamma * ce
+
+    return focal
+
+
+def test_focal_like_torchvision(torch):
+    z, t = 3 * random(40, 7), np.random.default_rng(1).integers(0, 2, (40, 7)).astype(float)
+    for alpha, gamma in [(0.25, 2), (None, 2), (0.75, 1), (None, 0.5), (None, 2.7)]:
+        options = {"alpha": alpha, "gamma": gamma}
+        theirs = torch_value_and_grad(torch, torch_focal(torch), z, t, **options)
+        assert_agree(fl.sigmoid_focal.value_and_grad(z, t, reduction="none", **options), theirs)
+        on_probabilities = fl.binary_focal(1 / (1 + np.exp(-z)), t, reduction="none", **options)
+        assert_agree(on_probabilities, theirs[0], 4000)  # its probability is rounded
+
+
+def test_saturated_focal_against_torchvision(torch):
+    """The root of a difference that is 0 has no slope: PyTorch gives NaN there, and 0 is right."""
+    z, t = np.array([40.0, 800.0]), np.ones(2)
+    assert np.isnan(torch_value_and_grad(torch, torch_focal(torch), z, t, alpha=None, gamma=0.5)[1]).all()
+    value, grad = fl.sigmoid_focal.value_and_grad(z, t, gamma=0.5, reduction="none")
+    assert 0 < value[0] < 1e-25 and -1e-25 < grad[0] < 0
+    assert value[1] == grad[1] == 0
+
+
+def test_saturated_probabilities_against_torch(torch):
+    """PyTorch keeps the denominator above 1e-12: it holds the gradient of p = 1e-30 at -1e12. It is -1e30."""
+    p, t = np.array([1e-30, 0.0, 1.0]), np.array([1.0, 1.0, 0.0])
+    theirs = torch_value_and_grad(torch, torch.nn.functional.binary_cross_entropy, p, t, reduction="none")
+    value, grad = fl.binary_cross_entropy.value_and_grad(p, t, reduction="none")
+    assert_close(value, theirs[0], 2)
+    assert theirs[1] == pytest.approx([-1e12, -1e12, 1e12])
+    assert_close(grad[:1], np.array([-1e30]), 2)
+    assert np.isfinite(grad).all() and grad[1] == -grad[2] < -1e300
+
+
+def test_full_poisson_nll_against_torch(torch):
+    """PyTorch adds Stirling's approximation, for t > 1 alone. We add the constant itself, for every t."""
+    t = np.array([0.5, 1.0, 2.0, 20.0])
+    theirs = torch.nn.functional.poisson_nll_loss(torch.zeros(4), torch.tensor(t), full=True, reduction="none").numpy()
+    ours = fl.poisson_nll(np.zeros(4), t, full=True, reduction="none")
+    exact = np.array([1 + math.lgamma(x + 1) for x in t])
+    assert_close(ours, exact, 4)
+    assert np.all(np.abs(theirs - exact)[[0, 2, 3]] > [0.1, 0.04, 0.004])
+
+
+def test_gaussian_nll_below_eps_against_torch(torch):
+    """There the loss does not depend on var. PyTorch clamps behind autograd's back, and has a gradient by var."""
+    p, t, var = np.array([2.0]), np.array([0.0]), np.array([1e-9])
+    value, (by_p, by_var) = torch_value_and_grad(torch, torch.nn.functional.gaussian_nll_loss, p, t, var, by=(1,))
+    assert by_var[0] < -1e11
+    assert_agree(fl.gaussian_nll.value_and_grad(p, t, var), (value, (by_p, np.zeros(1))))
 
 
 def test_infinite_logits_against_torch(torch):
@@ -160,6 +258,69 @@ def test_masked_classes_with_probabilities_against_torch(torch):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# optax
+
+
+@pytest.fixture(scope="module")
+def optax():
+    jax = pytest.importorskip("jax")
+    optax = pytest.importorskip("optax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield optax
+    jax.config.update("jax_enable_x64", before)
+
+
+def jax_value_and_grad(function, pred, *others, **options):
+    import jax
+
+    def total(z):
+        losses = function(z, *others, **options)
+        return losses.sum(), losses
+
+    (_, losses), grad = jax.value_and_grad(total, has_aux=True)(pred)
+    return np.asarray(losses), np.asarray(grad)
+
+
+def test_like_optax(optax):
+    z, t = 2 * random(2, 40, 7)
+    labels, y = (t > 0).astype(float), np.sign(t)
+    for ours, theirs, target, ours_options, options in [
+        (fl.mse, optax.squared_error, t, {}, {}),
+        (fl.huber, optax.huber_loss, t, {"delta": 0.4}, {"delta": 0.4}),
+        (fl.log_cosh, optax.log_cosh, t, {}, {}),
+        (bce, optax.sigmoid_binary_cross_entropy, labels, {}, {}),
+        (fl.sigmoid_focal, optax.losses.sigmoid_focal_loss, labels, {"gamma": 2.0}, {"gamma": 2.0}),
+        (fl.sigmoid_focal, optax.losses.sigmoid_focal_loss, labels, *[{"alpha": 0.25, "gamma": 0.5}] * 2),
+        (fl.hinge, optax.losses.hinge_loss, y, {}, {}),
+        (fl.perceptron, optax.losses.perceptron_loss, y, {}, {}),
+    ]:
+        expected = jax_value_and_grad(theirs, z, target, **options)
+        assert_agree(ours.value_and_grad(z, target, reduction="none", **ours_options), expected, 40)
+    assert_close(fl.l2(z), float(np.sum(optax.l2_loss(z))), 20)
+
+
+def test_log_cosh_of_small_residuals_against_optax(optax):
+    """log(2 cosh r) - log 2 has lost r^2 / 2 where that is below the last place of log 2."""
+    r = np.array([1e-4, 1e-6], np.float32)
+    assert np.all(np.asarray(optax.log_cosh(r)) == 0)
+    assert_close(fl.log_cosh(r, np.zeros(2), reduction="none"), (r.astype(float) ** 2 / 2).astype(np.float32), 2)
+
+
+def test_focal_of_soft_labels_against_optax(optax):
+    """Both agree for hard labels. For a label in between, optax weighs the cross-entropy -t log p - (1 - t) log(1 - p);
+    the formula of the paper, (1 - p_t)^gamma (-log p_t), has the probability p_t that the label is right."""
+    z, t = np.array([0.7]), np.array([0.3])
+    p = 1 / (1 + np.exp(-z))
+    right = p * t + (1 - p) * (1 - t)
+    ours = fl.sigmoid_focal(z, t, reduction="none")
+    assert_close(ours, -((1 - right) ** 2) * np.log(right), 8)
+    theirs = np.asarray(optax.losses.sigmoid_focal_loss(z, t))
+    assert_close(theirs, (1 - right) ** 2 * bce(z, t, reduction="none"), 8)
+    assert abs(ours - theirs) > 0.005
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # scikit-learn
 
 
@@ -174,6 +335,23 @@ def test_like_sklearn_metrics(weighted):
     y = (t > 0).astype(int)
     assert_close(fl.hinge(p, 2 * y - 1, **options), metrics.hinge_loss(y, p, **options), 40)
     assert_close(bce(p, y, **options), metrics.log_loss(y, 1 / (1 + np.exp(-p)), **options), 200)
+    assert_close(fl.quantile(p, t, q=0.8, **options), metrics.mean_pinball_loss(t, p, alpha=0.8, **options), 40)
+    assert_close(fl.mape(p, t, **options), metrics.mean_absolute_percentage_error(t, p, **options), 40)
+    sigmoid = 1 / (1 + np.exp(-p))
+    assert_close(fl.binary_cross_entropy(sigmoid, y, **options), metrics.log_loss(y, sigmoid, **options), 40)
+    assert_close(fl.brier(p, y, **options), metrics.brier_score_loss(y, sigmoid, **options), 200)
+    p, t = np.abs(p), np.abs(t)
+    assert_close(fl.msle(p, t, **options), metrics.mean_squared_log_error(t, p, **options), 200)
+    # Deviances are twice the loss, and 0 where p = t.
+    log = np.log(p)
+    for loss, pred, best, deviance, own in [
+        (fl.poisson_nll, p, t, metrics.mean_poisson_deviance(t, p, **options), {"log_input": False, "eps": 0}),
+        (fl.poisson_nll, log, np.log(t), metrics.mean_poisson_deviance(t, p, **options), {}),
+        (fl.gamma_nll, log, np.log(t), metrics.mean_gamma_deviance(t, p, **options), {}),
+        (fl.tweedie, log, np.log(t), metrics.mean_tweedie_deviance(t, p, power=1.3, **options), {"power": 1.3}),
+    ]:
+        half = loss(pred, t, **own, **options) - loss(best, t, **own, **options)
+        assert_close(2 * half, deviance, 1000)
     z, label = random(50, 4), np.arange(50) % 4
     softmax = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     assert_close(fl.cross_entropy(z, label, **options), metrics.log_loss(label, softmax, **options), 200)
@@ -183,16 +361,50 @@ def test_like_sklearn_losses():
     losses = pytest.importorskip("sklearn._loss.loss")
     z, t = random(2, 50)
     y = (t > 0).astype(float)
-    for ours, theirs, target, factor in [
-        (fl.mse, losses.HalfSquaredError(), t, 2),  # half the square
-        (fl.mae, losses.AbsoluteError(), t, 1),
-        (fl.huber, losses.HuberLoss(delta=1.0), t, 1),
-        (bce, losses.HalfBinomialLoss(), y, 1),  # half the deviance is the loss itself
+    amounts, signs = np.abs(t), 2 * y - 1
+    for ours, options, theirs, target, factor in [
+        (fl.mse, {}, losses.HalfSquaredError(), t, 2),  # half the square
+        (fl.mae, {}, losses.AbsoluteError(), t, 1),
+        (fl.huber, {}, losses.HuberLoss(delta=1.0), t, 1),
+        (fl.quantile, {"q": 0.3}, losses.PinballLoss(quantile=0.3), t, 1),
+        (fl.poisson_nll, {}, losses.HalfPoissonLoss(), amounts, 1),  # half the deviance is the loss itself
+        (fl.gamma_nll, {}, losses.HalfGammaLoss(), amounts, 1),
+        (fl.tweedie, {}, losses.HalfTweedieLoss(power=1.5), amounts, 1),
+        (fl.tweedie, {"power": 1.2}, losses.HalfTweedieLoss(power=1.2), amounts, 1),
+        (bce, {}, losses.HalfBinomialLoss(), y, 1),
+        (fl.logistic, {}, losses.HalfBinomialLoss(), signs, 1),
+        (fl.exponential, {}, losses.ExponentialLoss(), signs, 1),
     ]:
         assert_agree(
-            ours.value_and_grad(z, target, reduction="none"),
-            tuple(factor * x for x in theirs.loss_gradient(target, z)),
+            ours.value_and_grad(z, target, reduction="none", **options),
+            tuple(factor * x for x in theirs.loss_gradient(y if target is signs else target, z)),
         )
     logits, label = random(50, 4), (np.arange(50) % 4).astype(float)
     theirs = losses.HalfMultinomialLoss(n_classes=4).loss_gradient(label, logits)
     assert_agree(fl.cross_entropy.value_and_grad(logits, label.astype(int), reduction="none"), theirs)
+
+
+def test_like_sklearn_sgd():
+    sgd = pytest.importorskip("sklearn.linear_model._sgd_fast")
+    z, t = 2 * random(2, 50)
+    y = np.sign(t)
+    for ours, options, theirs, target in [
+        (fl.hinge, {}, sgd.Hinge(1.0), y),
+        (fl.perceptron, {}, sgd.Hinge(0.0), y),
+        (fl.squared_hinge, {}, sgd.SquaredHinge(1.0), y),
+        (fl.modified_huber, {}, sgd.ModifiedHuber(), y),
+        (fl.epsilon_insensitive, {"epsilon": 0.2}, sgd.EpsilonInsensitive(0.2), t),
+        (fl.squared_epsilon_insensitive, {"epsilon": 0.2}, sgd.SquaredEpsilonInsensitive(0.2), t),
+    ]:
+        value, grad = ours.value_and_grad(z, target, reduction="none", **options)
+        expected = [(theirs.py_loss(*x), theirs.py_dloss(*x)) for x in zip(z, target, strict=True)]
+        assert_agree((value, grad), tuple(np.array(expected).T.copy()))
+
+
+def test_mape_of_float32_against_sklearn():
+    """Where the target is 0, scikit-learn divides by the epsilon of float64 whatever the dtype is; we by its own."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    p, t = np.array([1.0]), np.array([0.0])
+    assert_close(fl.mape(p, t), metrics.mean_absolute_percentage_error(t, p), 2)
+    assert fl.mape(p.astype(np.float32), t) == 2.0**23
+    assert metrics.mean_absolute_percentage_error(t.astype(np.float32), p.astype(np.float32)) == 2.0**52

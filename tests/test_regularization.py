@@ -1,16 +1,17 @@
-"""max_norm and dropout: definitions, edges, errors; the same bits for all thread counts and layouts."""
+"""Penalties, by hand. max_norm and dropout: definitions, edges, errors; the same bits for all thread counts and layouts."""
 
 import re
 
 import numpy as np
 import pytest
-from losses import assert_same_bits
+from losses import assert_close, assert_same_bits
 from test_kernels import peak_of
 
 import fastloss as fl
 from fastloss._cpu import kernels, supported_levels
 
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+INF, NAN = np.inf, np.nan
 
 
 def raises(error, text):
@@ -19,6 +20,72 @@ def raises(error, text):
 
 def normal(shape, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The penalties l1, l2, elastic_net
+
+
+@each_dtype
+def test_penalties_by_hand(dtype):
+    w = np.array([[3, -2], [0, -0.0]], dtype)
+    for loss, parameters, value, grad, hess in [
+        (fl.l1, (), 5, [[1, -1], [0, 0]], 0),
+        (fl.l1, (0.5,), 2.5, [[0.5, -0.5], [0, 0]], 0),
+        (fl.l2, (), 6.5, [[3, -2], [0, 0]], 1),
+        (fl.l2, (4,), 26, [[12, -8], [0, 0]], 4),
+        (fl.elastic_net, (), 5.75, [[2, -1.5], [0, 0]], 0.5),
+        (fl.elastic_net, (2, 0.25), 12.25, [[5, -3.5], [0, 0]], 1.5),
+    ]:
+        assert loss(w, *parameters) == value
+        actual, curvature = loss.grad_and_hess(w, *parameters)
+        assert actual.tolist() == grad and np.all(curvature == hess)
+
+
+def test_strengths_by_position_or_by_name():
+    w = np.random.default_rng(0).standard_normal(20)
+    for loss in (fl.l1, fl.l2):
+        assert loss(w, 0.3) == loss(w, strength=0.3) == loss(w=w, strength=0.3)
+    assert fl.elastic_net(w, 0.3, 0.2) == fl.elastic_net(w, 0.3, l1_ratio=0.2)
+    assert fl.elastic_net(w, 0.3, 0.2) == fl.elastic_net(w, l1_ratio=0.2, strength=0.3)
+
+
+@each_dtype
+def test_penalties_are_sums(dtype):
+    w = np.random.default_rng(0).standard_normal((4, 5)).astype(dtype)
+    for loss in (fl.l1, fl.l2, fl.elastic_net):
+        assert loss(w) == loss(w, reduction="sum")
+        assert_close(loss(w, reduction="mean"), loss(w) / 20, 2)
+        assert loss(w, reduction="none").shape == w.shape
+        with pytest.raises(ValueError, match=r"^normalizer goes with reduction='mean', not 'sum'$"):
+            loss(w, normalizer=2)
+        assert_close(loss(w, sample_weight=[1, 0, 2, 0]), loss(w[0]) + 2 * loss(w[2]), 8)
+
+
+@each_dtype
+def test_elastic_net_ends_in_l1_and_l2(dtype):
+    w = np.array([*np.random.default_rng(0).standard_normal(50), 0, -0.0, 1e-30, 1e15], dtype)
+    for ratio, loss in ((1, fl.l1), (0, fl.l2)):
+        assert_close(fl.elastic_net(w, 0.3, ratio, reduction="none"), loss(w, 0.3, reduction="none"), 1)
+        assert_close(fl.elastic_net.grad_and_hess(w, 0.3, ratio), loss.grad_and_hess(w, 0.3), 1)
+
+
+@each_dtype
+def test_penalties_of_special_values(dtype):
+    w = np.array([INF, -INF, NAN], dtype)
+    for loss, slope in ((fl.l1, 1), (fl.l2, INF), (fl.elastic_net, INF)):
+        value, grad = loss.value_and_grad(w, reduction="none")
+        assert value[:2].tolist() == [INF, INF] and grad[:2].tolist() == [slope, -slope]
+        assert np.isnan(value[2]) and np.isnan(grad[2])
+
+
+@each_dtype
+def test_gradient_of_a_penalty_in_place(dtype):
+    w = np.random.default_rng(0).standard_normal((4, 5)).astype(dtype)
+    for loss in (fl.l1, fl.l2, fl.elastic_net):
+        same = w.copy()
+        expected = loss.value_and_grad(w, 0.1)
+        assert_same_bits(loss.value_and_grad(same, 0.1, out=same), expected)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

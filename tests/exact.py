@@ -1,9 +1,8 @@
 """Every elementwise loss as its formula, in as many digits as it takes (mpmath): slow, naive, and right.
 
 No stable form is used here. A formula that loses digits is evaluated with more of them, until the result stands. Where
-a loss is a sum of terms that may cancel, the function returns the terms: their size says how far off a sum of rounded terms
-may be. Infinite inputs are not asked, nor derivatives at kinks, nor probabilities
-of exactly 0 and 1.
+a loss is a sum of terms that may cancel, the function returns the terms: their size says how far off a sum of rounded
+terms may be. Not asked are infinite inputs, derivatives at kinks, and probabilities of exactly 0 and 1.
 """
 
 import numpy as np
@@ -42,9 +41,7 @@ def _slopes(name, k, inputs, parameters):
     if name in CLAMPED:  # their gradient is that of the logarithm itself, so that training goes on
         parameters = parameters | {"floor": -inf}
     x = mpf(inputs[k])
-    h = (abs(x) or 1) * mpf(10) ** (
-        -mp.dps // 3
-    )  # the error of the quotient is of the order of h^2, and so is its noise
+    h = (abs(x) or 1) * mpf(10) ** (-mp.dps // 3)  # the quotient's error and noise are of the order h^2
     above, below = (_terms(name, [*inputs[:k], y, *inputs[k + 1 :]], parameters) for y in (x + h, x - h))
     return [(a - b) / (2 * h) for a, b in zip(above, below, strict=True)]
 

@@ -26,7 +26,7 @@ class Timing:
 def interleave(
     contenders: Mapping[str, Call], *, budget: float, min_rounds: int = 3, sample: float = 1e-3
 ) -> dict[str, Timing]:
-    """Time each call in rounds until it has used up its share of `budget` seconds, but for at least `min_rounds` rounds.
+    """Time each call in rounds until it has used up its share of `budget` seconds, for at least `min_rounds` rounds.
 
     A sample is one call, or as many as fill `sample` seconds where a call is short. The order rotates from round to
     round: threads of one library may still be spinning when the next one starts, and no one is to suffer it always.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: trains real models, times and checks the kernels, measures memory. See README.md."""
+"""`python -m benchmarks`: trains real models, times the kernels, measures errors and memory. See README.md."""
 
 import argparse
 import contextlib
@@ -8,15 +8,17 @@ import platform
 import time
 from pathlib import Path
 
+PARTS = ("training", "kernels", "accuracy", "memory")
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="about 15 seconds: one round of training, nothing above 4 M elements, no memory part",
+        help="about 20 seconds: one round of training, nothing above 4 M elements, no memory part",
     )
-    parser.add_argument("--only", choices=("training", "kernels", "memory"), help="one part instead of all three")
+    parser.add_argument("--only", choices=PARTS, help="one part instead of all four")
     parser.add_argument("--threads", type=int, metavar="N", help="threads for every library (default: fastloss's own)")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", default=Path("benchmarks/results"), help="default: %(default)s"
@@ -39,7 +41,7 @@ def main() -> None:
 
     import fastloss
 
-    from . import kernels, memory, training
+    from . import accuracy, kernels, memory, training
     from .tables import Report
 
     if args.threads:
@@ -55,6 +57,8 @@ def main() -> None:
         training.run(report)
     if args.only in (None, "kernels"):
         kernels.run(report)
+    if args.only in (None, "accuracy"):
+        accuracy.run(report)
     if args.only == "memory" or args.only is None and not args.quick:
         memory.run(report)
     console.print(f"\n{time.perf_counter() - start:.0f} s altogether. Tables and pictures: {args.output}")

@@ -7,9 +7,54 @@ from typing import Any
 
 import numpy as np
 
-from .baselines import Array
+from tests import exact
+
+from .types import Arrays
 
 LARGE = 4_000_000  # elements from which the arrays do not fit the caches of most machines
+BLOCK = 100_000  # data of elementwise losses repeat after so many elements, and so does the gradient
+
+REGRESSION = (
+    "mse",
+    "mae",
+    "huber",
+    "smooth_l1",
+    "pseudo_huber",
+    "log_cosh",
+    "quantile",
+    "expectile",
+    "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+    "msle",
+    "mape",
+    "poisson_nll",
+    "gamma_nll",
+    "tweedie",
+    "gaussian_nll",
+    "cauchy",
+    "welsch",
+    "geman_mcclure",
+    "fair",
+    "tukey",
+)
+BINARY = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "binary_focal",
+    "sigmoid_focal",
+    "sigmoid_poly1",
+    "brier",
+    "hinge",
+    "squared_hinge",
+    "modified_huber",
+    "logistic",
+    "exponential",
+    "perceptron",
+)
+REGULARIZATION = ("l1", "l2", "elastic_net")
+ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION
+
+DIFFERENTIABLE = {"gaussian_nll": (0, 2)}  # the inputs that have a gradient; of all others the first
 
 
 @dataclass(frozen=True)
@@ -19,10 +64,15 @@ class Case:
     dtype: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
     allocate: bool = False  # a new gradient even where the case is large
+    extreme: bool = False  # inputs at the ends of the range
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def large(self) -> bool:
-        return math.prod(self.shape) >= LARGE
+        return self.size >= LARGE
 
     @property
     def reuse(self) -> bool:
@@ -35,6 +85,15 @@ class Case:
         return axis
 
     @property
+    def differentiable(self) -> tuple[int, ...]:
+        return DIFFERENTIABLE.get(self.loss, (0,))
+
+    @property
+    def period(self) -> int:
+        """After how many elements the data of an elementwise loss repeat."""
+        return min(self.size, BLOCK)
+
+    @property
     def label(self) -> str:
         if len(self.shape) == 1:
             shape = f"{self.shape[0]:,}".replace(",", " ")
@@ -42,28 +101,26 @@ class Case:
             shape = f"({', '.join(map(str, self.shape))})"
         return f"{shape} {self.dtype[0]}{np.dtype(self.dtype).itemsize * 8}{', no out' if self.allocate else ''}"
 
-    def data(self) -> tuple[Array, Array]:
-        """Predictions of this shape and dtype, and targets that suit the loss."""
+    def data(self) -> Arrays:
+        """Predictions of this shape and dtype, and what else the loss takes."""
+        if self.loss in ELEMENTWISE:
+            block = exact.inputs(self.loss, self.period, self.dtype, self.extreme)
+            return tuple(np.tile(x, self.size // self.period) for x in block)
         rng = np.random.default_rng(0)
         pred = rng.standard_normal(self.shape, dtype=np.dtype(self.dtype).type)
-        if self.loss == "cross_entropy":
-            batch = list(self.shape)
-            classes = batch.pop(self.axis)
-            return pred, rng.integers(classes, size=batch)
-        if self.loss in ("binary_cross_entropy_with_logits", "hinge"):
-            low = -1 if self.loss == "hinge" else 0
-            return pred, rng.choice(np.array([low, 1], self.dtype), size=self.shape)
-        return pred, rng.standard_normal(self.shape, dtype=np.dtype(self.dtype).type)
+        batch = list(self.shape)
+        classes = batch.pop(self.axis)
+        return pred, rng.integers(classes, size=batch)
 
 
 def all_cases(quick: bool = False) -> list[Case]:
-    elementwise = ("mse", "mae", "huber", "binary_cross_entropy_with_logits", "hinge")
-    cases = [
-        Case(loss, (size,), dtype)
-        for loss in elementwise
-        for size, dtype in ((100, "float32"), (100_000, "float32"), (16_000_000, "float32"), (100_000, "float64"))
-    ]
-    cases.insert(3, Case("mse", (16_000_000,), allocate=True))
+    """Of each loss from a call's overhead to memory's bandwidth; large ones in float64 of one cheap and one dear."""
+    cases = []
+    for loss in ELEMENTWISE:
+        cases += [Case(loss, (size,)) for size in (100, 100_000, 16_000_000)]
+        cases += [Case(loss, (16_000_000,), allocate=True)] * (loss == "mse")
+        cases += [Case(loss, (size,), "float64") for size in (100, 100_000)]
+        cases += [Case(loss, (16_000_000,), "float64")] * (loss in ("mse", "binary_cross_entropy_with_logits"))
     cases += [
         Case("cross_entropy", (100, 10)),
         Case("cross_entropy", (65536, 10)),

@@ -1,4 +1,4 @@
-"""Part three: the memory that one call needs beyond its inputs and `out`, measured in a process of its own."""
+"""Part four: the memory that one call needs beyond its inputs and `out`, measured in a process of its own."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def measure(name: str, threads: int) -> list[dict[str, float] | None]:
     contender = load(name, threads)
     results: list[dict[str, float] | None] = []
     for case in CASES:
-        call = contender.bind(case, *case.data())
+        call = contender.bind(case, case.data())
         if call is None:
             results.append(None)
             continue
@@ -71,12 +71,12 @@ def run(report: Report) -> None:
         ],
     )
     for i, case in enumerate(CASES):
-        pred, target = case.data()
+        size = sum(x.nbytes for x in case.data())
         cells = []
         for name in names:
             extra = measured[name][i]
             cells.append("-" if extra is None else f"{extra['resident']:.1f} ({extra['traced']:.3f})")
-        table.add((case.label, f"{(pred.nbytes + target.nbytes) / 1e6:.0f}", *cells), case.loss)
+        table.add((case.label, f"{size / 1e6:.0f}", *cells), case.loss)
     cases = [f"{case.loss} {case.label}" for case in CASES]
     report.publish("memory", table, {name: dict(zip(cases, of, strict=True)) for name, of in measured.items()})
 

@@ -4,10 +4,10 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-Call = Callable[[], object]
+from .types import Call
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,30 @@ class Timing:
 
 
 def interleave(
-    contenders: Mapping[str, Call], *, budget: float, min_rounds: int = 5, sample: float = 1e-3
+    contenders: Mapping[str, Call], *, budget: float, min_rounds: int = 3, sample: float = 1e-3
 ) -> dict[str, Timing]:
-    """Time each call in rounds until `budget` seconds have passed, but for at least `min_rounds` rounds.
+    """Time each call in rounds until it has used up its share of `budget` seconds, for at least `min_rounds` rounds.
 
     A sample is one call, or as many as fill `sample` seconds where a call is short. The order rotates from round to
     round: threads of one library may still be spinning when the next one starts, and no one is to suffer it always.
     """
+    share = budget / len(contenders)
     repeats = {name: max(1, math.ceil(sample / _seconds(call, 1))) for name, call in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
+    left = list(contenders)
     enabled = gc.isenabled()
     gc.disable()
     try:
-        deadline = time.perf_counter() + budget
-        while len(samples[order[0]]) < min_rounds or time.perf_counter() < deadline:
-            for name in order:
+        while left:
+            for name in left:
                 call, n = contenders[name], repeats[name]
                 if n > 1:
                     call()  # back into the cache, after the others were there
                 samples[name].append(_seconds(call, n))
-            order.append(order.pop(0))
+            left = [
+                name for name in left if len(samples[name]) < min_rounds or sum(samples[name]) * repeats[name] < share
+            ]
+            left = left[1:] + left[:1]
     finally:
         if enabled:
             gc.enable()

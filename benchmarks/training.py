@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,14 +17,17 @@ from sklearn.preprocessing import StandardScaler
 import fastloss
 
 from . import baselines
-from .baselines import Array
 from .tables import Report, Table, seconds
+from .types import Array
 
 LossFunction = Callable[[Array, Array], tuple[float, Array]]  # value and gradient of the mean loss
 
 TOLERANCE = 1e-6  # relative, between the losses of the two runs at any epoch
 BATCH = 128
-CONTENDERS = {"NumPy": baselines, "fastloss": fastloss}
+CONTENDERS: dict[str, Callable[[str], LossFunction]] = {
+    "NumPy": baselines.find,
+    "fastloss": lambda loss: getattr(fastloss, loss).value_and_grad,
+}
 
 
 @dataclass(frozen=True)
@@ -138,19 +140,14 @@ def train_all(report: Report) -> dict[str, dict[str, Run]]:
             bar = progress.add_task(task.name, total=rounds * len(CONTENDERS) * task.epochs)
             best = runs[task.name] = {}
             for _ in range(rounds):
-                for name, module in CONTENDERS.items():
+                for name, find in CONTENDERS.items():
                     progress.update(bar, description=f"{task.name}: {name}")
-                    run = train(task, _value_and_grad(module, task.loss), partial(progress.advance, bar))
+                    run = train(task, find(task.loss), partial(progress.advance, bar))
                     if name not in best or run.loss_seconds < best[name].loss_seconds:
                         best[name] = run
                     progress.refresh()
             progress.update(bar, description=task.name, refresh=True)
     return runs
-
-
-def _value_and_grad(module: object, loss: str) -> LossFunction:
-    function: Any = getattr(module, loss)  # a plain function returns both, one of fastloss has a method for it
-    return cast(LossFunction, getattr(function, "value_and_grad", function))
 
 
 def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:

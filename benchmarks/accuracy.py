@@ -1,0 +1,100 @@
+"""Part three: the error of single elements of every elementwise loss, against arbitrary precision (tests/exact.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests import exact
+
+from .cases import ELEMENTWISE, Case
+from .peers import Contender, load_installed
+from .tables import Report, Table
+from .types import Arrays
+
+DTYPE = np.float32
+NAMES = ("fastloss", "NumPy", "PyTorch", "JAX")
+KINDS = {"typical inputs": False, "extreme inputs": True}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The exact values and slopes of a loss at some points."""
+
+    case: Case
+    inputs: Arrays
+    values: list[Any]
+    slopes: list[list[Any]]  # by each differentiable input
+
+    def errors(self, contender: Contender) -> tuple[float, float] | None:
+        """The largest error of the value and of the gradient, in ulp; None where there is no such loss."""
+        values, grads = [], []
+        single = Case(self.case.loss, (1,))  # whose mean is the loss of the element
+        for i in range(self.case.size):
+            call = contender.bind(single, tuple(x[i : i + 1] for x in self.inputs))
+            if call is None:
+                return None
+            value, grad = call()
+            values.append(float(value))
+            grads.append([float(np.asarray(g)[0]) for g in (grad if isinstance(grad, tuple) else (grad,))])
+        by_input = zip(zip(*grads, strict=True), self.slopes, strict=True)
+        return largest_error(values, self.values), max(largest_error(g, s) for g, s in by_input)
+
+
+def expect(case: Case) -> Expected:
+    inputs = case.data()
+    options = exact.parameters(case.loss, DTYPE)
+    points = list(zip(*(x.tolist() for x in inputs), strict=True))
+    values = [exact.value(case.loss, *point, **options) for point in points]
+    slopes = [[exact.slope(case.loss, k, *point, **options) for point in points] for k in case.differentiable]
+    return Expected(case, inputs, values, slopes)
+
+
+def largest_error(actual: Sequence[float], expected: Sequence[Any]) -> float:
+    """In units in the last place of the expected result; infinite for a NaN, or where only one of both is finite."""
+    worst = 0.0
+    for a, e in zip(actual, expected, strict=True):
+        rounded = DTYPE(float(e))
+        if a == rounded:
+            continue
+        if not (np.isfinite(a) and np.isfinite(rounded)):
+            return np.inf
+        worst = max(worst, float(abs(exact.mpf(a) - e)) / float(np.spacing(abs(rounded))))
+    return worst
+
+
+def measure_all(report: Report, contenders: Sequence[Contender]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By kind of input, loss and contender."""
+    columns = (TextColumn("{task.description:<58}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    errors: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+    points = 50 if report.quick else 300
+    with Progress(*columns, console=report.console) as progress, np.errstate(all="ignore"):
+        for loss in progress.track(ELEMENTWISE, description="accuracy"):
+            for kind, extreme in KINDS.items():
+                expected = expect(Case(loss, (points,), extreme=extreme))
+                errors[kind][loss] = {c.name: expected.errors(c) for c in contenders}
+    return errors
+
+
+def run(report: Report) -> None:
+    report.console.rule("Accuracy")
+    contenders = [c for c in load_installed(report.threads)[0] if c.name in NAMES]
+    errors = measure_all(report, contenders)
+    table = Table(
+        "Error of a single element in float32: the largest of the value, and of the gradient, in ulp",
+        ("loss", *(c.name for c in contenders)),
+        notes=[
+            "Against mpmath. 2e+07: no digit is right. inf: NaN, or wrong about whether the result is finite.",
+            "Extreme: magnitudes from 1e-30 to 1e30, nearly equal pairs, saturated logits, probabilities near 0 and 1.",
+        ],
+    )
+    for kind, of_losses in errors.items():
+        for loss, of in of_losses.items():
+            table.add((loss, *(_cell(of[c.name]) for c in contenders)), kind)
+    report.publish("accuracy", table, {"versions": {c.name: c.version for c in contenders}, "errors": errors})
+
+
+def _cell(errors: tuple[float, float] | None) -> str:
+    return "-" if errors is None else " ".join(f"{e:.1f}" if e < 1000 or e == np.inf else f"{e:.0e}" for e in errors)

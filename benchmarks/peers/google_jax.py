@@ -1,0 +1,143 @@
+"""JAX, compiled: losses as one writes them there. Those of optax are the same one-liners."""
+
+import os
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from ..cases import Case
+from ..types import Arrays, Call
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before the import
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+from jax.nn import logsumexp, relu, sigmoid, softplus  # noqa: E402
+
+VERSION = jax.__version__
+
+
+def _huber(p: Any, t: Any) -> Any:
+    r = p - t
+    grad = jnp.clip(r, -1, 1)
+    return jnp.mean(grad * (r - grad / 2))
+
+
+def _log_cosh(p: Any, t: Any) -> Any:
+    r = p - t
+    return jnp.mean(jnp.logaddexp(r, -r)) - jnp.log(2.0)
+
+
+def _quantile(p: Any, t: Any, q: float = 0.5) -> Any:
+    e = t - p
+    return jnp.mean(jnp.maximum(q * e, (q - 1) * e))
+
+
+def _expectile(p: Any, t: Any, q: float = 0.5) -> Any:
+    r = p - t
+    return jnp.mean(jnp.where(r > 0, 1 - q, q) * r**2)
+
+
+def _gaussian_nll(p: Any, t: Any, var: Any) -> Any:
+    v = jnp.maximum(var, 1e-6)
+    return jnp.mean(jnp.log(v) + (p - t) ** 2 / v) / 2
+
+
+def _geman_mcclure(p: Any, t: Any) -> Any:
+    square = (p - t) ** 2
+    return jnp.mean(square / (1 + square)) / 2
+
+
+def _fair(p: Any, t: Any) -> Any:
+    u = jnp.abs(p - t)
+    return jnp.mean(u - jnp.log1p(u))
+
+
+def _binary_cross_entropy(p: Any, t: Any) -> Any:
+    return -jnp.mean(t * jnp.maximum(jnp.log(p), -100) + (1 - t) * jnp.maximum(jnp.log1p(-p), -100))
+
+
+def _binary_focal(p: Any, t: Any) -> Any:
+    right = p * t + (1 - p) * (1 - t)
+    return -jnp.mean((1 - right) ** 2 * jnp.maximum(jnp.log(right), -100))
+
+
+def _sigmoid_focal(z: Any, t: Any) -> Any:
+    """As in optax, without alpha."""
+    p = sigmoid(z)
+    wrong = p * (1 - t) + (1 - p) * t
+    return jnp.mean((softplus(z) - z * t) * wrong**2)
+
+
+def _sigmoid_poly1(z: Any, t: Any) -> Any:
+    p = sigmoid(z)
+    return jnp.mean(softplus(z) - z * t + p * (1 - t) + (1 - p) * t)
+
+
+def _modified_huber(z: Any, t: Any) -> Any:
+    margin = t * z
+    return jnp.mean(jnp.where(margin >= -1, relu(1 - margin) ** 2, -4 * margin))
+
+
+def _cross_entropy(z: Any, t: Any, axis: int = -1) -> Any:
+    picked = jnp.take_along_axis(z, jnp.expand_dims(t, axis), axis).squeeze(axis)
+    return jnp.mean(logsumexp(z, axis) - picked)
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "mse": lambda p, t: jnp.mean((p - t) ** 2),
+    "mae": lambda p, t: jnp.mean(jnp.abs(p - t)),
+    "huber": _huber,
+    "smooth_l1": _huber,  # with beta = 1
+    "pseudo_huber": lambda p, t: jnp.mean(jnp.sqrt(1 + (p - t) ** 2) - 1),
+    "log_cosh": _log_cosh,
+    "quantile": _quantile,
+    "expectile": _expectile,
+    "epsilon_insensitive": lambda p, t: jnp.mean(relu(jnp.abs(p - t) - 0.1)),
+    "squared_epsilon_insensitive": lambda p, t: jnp.mean(relu(jnp.abs(p - t) - 0.1) ** 2),
+    "msle": lambda p, t: jnp.mean((jnp.log1p(p) - jnp.log1p(t)) ** 2),
+    "mape": lambda p, t: jnp.mean(jnp.abs(p - t) / jnp.maximum(jnp.abs(t), jnp.finfo(t.dtype).eps)),
+    "poisson_nll": lambda p, t: jnp.mean(jnp.exp(p) - t * p),
+    "gamma_nll": lambda p, t: jnp.mean(t * jnp.exp(-p) + p),
+    "tweedie": lambda p, t: jnp.mean(2 * t * jnp.exp(-0.5 * p) + 2 * jnp.exp(0.5 * p)),
+    "gaussian_nll": _gaussian_nll,
+    "cauchy": lambda p, t: jnp.mean(jnp.log1p((p - t) ** 2)) / 2,
+    "welsch": lambda p, t: -jnp.mean(jnp.expm1(-((p - t) ** 2))) / 2,
+    "geman_mcclure": _geman_mcclure,
+    "fair": _fair,
+    "tukey": lambda p, t: jnp.mean(1 - relu(1 - (p - t) ** 2) ** 3) / 6,
+    "binary_cross_entropy": _binary_cross_entropy,
+    "binary_cross_entropy_with_logits": lambda z, t: jnp.mean(softplus(z) - z * t),
+    "binary_focal": _binary_focal,
+    "sigmoid_focal": _sigmoid_focal,
+    "sigmoid_poly1": _sigmoid_poly1,
+    "brier": lambda z, t: jnp.mean((sigmoid(z) - t) ** 2),
+    "hinge": lambda z, t: jnp.mean(relu(1 - z * t)),
+    "squared_hinge": lambda z, t: jnp.mean(relu(1 - z * t) ** 2),
+    "modified_huber": _modified_huber,
+    "logistic": lambda z, t: jnp.mean(softplus(-t * z)),
+    "exponential": lambda z, t: jnp.mean(jnp.exp(-t * z)),
+    "perceptron": lambda z, t: jnp.mean(relu(-t * z)),
+    "l1": lambda w: jnp.sum(jnp.abs(w)),
+    "l2": lambda w: jnp.sum(w**2) / 2,
+    "elastic_net": lambda w: 0.5 * jnp.sum(jnp.abs(w)) + 0.25 * jnp.sum(w**2),
+    "cross_entropy": _cross_entropy,
+}
+
+
+def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
+    """JAX has no setting for its threads; it follows the CPU affinity, which `--threads` sets."""
+    if case.loss not in LOSSES:
+        return None
+    # One case runs at a time, so a global switch will do; a context manager would be paid for in every call.
+    jax.config.update("jax_enable_x64", case.dtype == "float64")
+    by = case.differentiable if len(case.differentiable) > 1 else 0
+    compiled = _compile(case.loss, by, tuple(case.options.items()))
+    arrays = [jnp.asarray(x.astype(np.int32) if np.issubdtype(x.dtype, np.integer) else x) for x in inputs]
+    return lambda: jax.block_until_ready(compiled(*arrays))
+
+
+@cache
+def _compile(loss: str, by: int | tuple[int, ...], options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(jax.value_and_grad(partial(LOSSES[loss], **dict(options)), argnums=by))

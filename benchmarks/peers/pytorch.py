@@ -1,0 +1,120 @@
+"""PyTorch, eager: its own loss where it has one, else the formula as one writes it there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..cases import Case
+from ..types import Arrays, Call
+
+VERSION = torch.__version__
+
+
+def _focal(p: Any, t: Any) -> Any:
+    right = p * t + (1 - p) * (1 - t)
+    return -((1 - right) ** 2 * torch.log(right).clamp(min=-100)).mean()
+
+
+def _sigmoid_focal(z: Any, t: Any) -> Any:
+    """As in torchvision.ops, without alpha."""
+    p = torch.sigmoid(z)
+    wrong = p * (1 - t) + (1 - p) * t
+    return (F.binary_cross_entropy_with_logits(z, t, reduction="none") * wrong**2).mean()
+
+
+def _sigmoid_poly1(z: Any, t: Any) -> Any:
+    p = torch.sigmoid(z)
+    return F.binary_cross_entropy_with_logits(z, t) + (p * (1 - t) + (1 - p) * t).mean()
+
+
+def _log_cosh(p: Any, t: Any) -> Any:
+    size = (p - t).abs()
+    return (size + torch.log1p(torch.exp(-2 * size))).mean() - 0.6931471805599453
+
+
+def _modified_huber(z: Any, t: Any) -> Any:
+    margin = t * z
+    return torch.where(margin >= -1, F.relu(1 - margin) ** 2, -4 * margin).mean()
+
+
+def _tukey(p: Any, t: Any) -> Any:
+    return (1 - F.relu(1 - (p - t) ** 2) ** 3).mean() / 6
+
+
+def _fair(p: Any, t: Any) -> Any:
+    u = (p - t).abs()
+    return (u - torch.log1p(u)).mean()
+
+
+def _geman_mcclure(p: Any, t: Any) -> Any:
+    square = (p - t) ** 2
+    return (square / (1 + square)).mean() / 2
+
+
+def _quantile(p: Any, t: Any, q: float = 0.5) -> Any:
+    e = t - p
+    return torch.maximum(q * e, (q - 1) * e).mean()
+
+
+def _expectile(p: Any, t: Any, q: float = 0.5) -> Any:
+    r = p - t
+    return (torch.where(r > 0, 1 - q, q) * r**2).mean()
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+    "smooth_l1": F.smooth_l1_loss,
+    "pseudo_huber": lambda p, t: (torch.sqrt(1 + (p - t) ** 2) - 1).mean(),
+    "log_cosh": _log_cosh,
+    "quantile": _quantile,
+    "expectile": _expectile,
+    "epsilon_insensitive": lambda p, t: F.relu((p - t).abs() - 0.1).mean(),
+    "squared_epsilon_insensitive": lambda p, t: (F.relu((p - t).abs() - 0.1) ** 2).mean(),
+    "msle": lambda p, t: F.mse_loss(torch.log1p(p), torch.log1p(t)),
+    "mape": lambda p, t: ((p - t).abs() / t.abs().clamp(min=torch.finfo(t.dtype).eps)).mean(),
+    "poisson_nll": F.poisson_nll_loss,
+    "gamma_nll": lambda p, t: (t * torch.exp(-p) + p).mean(),
+    "tweedie": lambda p, t: (2 * t * torch.exp(-0.5 * p) + 2 * torch.exp(0.5 * p)).mean(),
+    "gaussian_nll": F.gaussian_nll_loss,
+    "cauchy": lambda p, t: torch.log1p((p - t) ** 2).mean() / 2,
+    "welsch": lambda p, t: -torch.expm1(-((p - t) ** 2)).mean() / 2,
+    "geman_mcclure": _geman_mcclure,
+    "fair": _fair,
+    "tukey": _tukey,
+    "binary_cross_entropy": F.binary_cross_entropy,
+    "binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
+    "binary_focal": _focal,
+    "sigmoid_focal": _sigmoid_focal,
+    "sigmoid_poly1": _sigmoid_poly1,
+    "brier": lambda z, t: F.mse_loss(torch.sigmoid(z), t),
+    "hinge": lambda z, t: F.relu(1 - z * t).mean(),
+    "squared_hinge": lambda z, t: (F.relu(1 - z * t) ** 2).mean(),
+    "modified_huber": _modified_huber,
+    "logistic": F.soft_margin_loss,
+    "exponential": lambda z, t: torch.exp(-t * z).mean(),
+    "perceptron": lambda z, t: F.relu(-t * z).mean(),
+    "l1": lambda w: w.abs().sum(),
+    "l2": lambda w: (w**2).sum() / 2,
+    "elastic_net": lambda w: 0.5 * w.abs().sum() + 0.25 * (w**2).sum(),
+    "cross_entropy": F.cross_entropy,  # its class axis is 1, as in every case here
+}
+
+
+def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
+    torch.set_num_threads(threads)
+    if case.loss not in LOSSES:
+        return None
+    function = LOSSES[case.loss]
+    tensors = [torch.from_numpy(x) for x in inputs]
+    sought = [tensors[k].requires_grad_() for k in case.differentiable]
+
+    def call() -> tuple[Any, Any]:
+        value = function(*tensors)
+        grads = torch.autograd.grad(value, sought)
+        return value.item(), grads if len(grads) > 1 else grads[0]
+
+    return call

@@ -1,4 +1,4 @@
-"""Penalties, by hand. max_norm and dropout: definitions, edges, errors; the same bits for all thread counts and layouts."""
+"""Penalties by hand; max_norm and dropout: definitions, edges, errors, same bits for all thread counts and layouts."""
 
 import re
 

@@ -102,7 +102,6 @@ class Case:
     by: tuple[str, ...] = ()  # the inputs that have a derivative, where it is not the first alone
     has_classes: bool = False
     domains: dict[str, str] = field(default_factory=dict)  # what is said of an element of an input outside its domain
-    kinks: bool = False  # whether the second derivative is that of the pieces alone
 
     def __post_init__(self):
         inputs = self.inputs or {"pred": self.pred, "target": self.target}
@@ -308,17 +307,17 @@ FOCAL = [
 
 REGRESSION = [
     *cases("mse"),
-    *cases("mae", kinks=True),
-    *cases("huber", {}, {"delta": 0.3}, kinks=True),
-    *cases("smooth_l1", {}, {"beta": 0}, {"beta": 0.3}, kinks=True),
+    *cases("mae"),
+    *cases("huber", {}, {"delta": 0.3}),
+    *cases("smooth_l1", {}, {"beta": 0}, {"beta": 0.3}),
     *cases("pseudo_huber", {}, {"delta": 0.3}),
     *cases("log_cosh"),
-    *cases("quantile", {}, {"q": 0.0}, {"q": 0.9}, kinks=True),
-    *cases("expectile", {}, {"q": 1.0}, {"q": 0.1}, kinks=True),
-    *cases("epsilon_insensitive", {}, {"epsilon": 0.0}, {"epsilon": 0.7}, kinks=True),
-    *cases("squared_epsilon_insensitive", {}, {"epsilon": 0.7}, kinks=True),
+    *cases("quantile", {}, {"q": 0.0}, {"q": 0.9}),
+    *cases("expectile", {}, {"q": 1.0}, {"q": 0.1}),
+    *cases("epsilon_insensitive", {}, {"epsilon": 0.0}, {"epsilon": 0.7}),
+    *cases("squared_epsilon_insensitive", {}, {"epsilon": 0.7}),
     *cases("msle", pred=above_minus_one, target=above_minus_one),
-    *cases("mape", kinks=True),
+    *cases("mape"),
     *cases("poisson_nll", {}, {"full": True}, target=counts),
     *cases("poisson_nll", {"log_input": False}, pred=positive, target=amounts),
     *cases("poisson_nll", {"log_input": False, "full": True, "eps": 0.1}, pred=positive, target=amounts),
@@ -353,18 +352,18 @@ BINARY = [
     *cases("sigmoid_focal", *FOCAL, **of_unit),
     *cases("sigmoid_poly1", {}, {"epsilon": -0.5}, **of_unit),
     *cases("brier", **of_unit),
-    *cases("hinge", {}, {"margin": 0.25}, kinks=True, **of_sign),
-    *cases("squared_hinge", {}, {"margin": 0.25}, kinks=True, **of_sign),
-    *cases("modified_huber", kinks=True, **of_sign),
+    *cases("hinge", {}, {"margin": 0.25}, **of_sign),
+    *cases("squared_hinge", {}, {"margin": 0.25}, **of_sign),
+    *cases("modified_huber", **of_sign),
     *cases("logistic", **of_sign),
     *cases("exponential", **of_sign),
-    *cases("perceptron", kinks=True, **of_sign),
+    *cases("perceptron", **of_sign),
 ]
 
 REGULARIZATION = [
-    *cases("l1", {}, {"strength": 0.3}, kinks=True, **of_weights),
+    *cases("l1", {}, {"strength": 0.3}, **of_weights),
     *cases("l2", {}, {"strength": 0.3}, **of_weights),
-    *cases("elastic_net", {}, {"strength": 0.3, "l1_ratio": 0.9}, kinks=True, **of_weights),
+    *cases("elastic_net", {}, {"strength": 0.3, "l1_ratio": 0.9}, **of_weights),
 ]
 
 ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION

@@ -16,7 +16,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="about 20 seconds: one round of training, nothing above 4 M elements, no memory part",
+        help="about 30 seconds: one round of training, one size of most losses, nothing large, no memory part",
     )
     parser.add_argument("--only", choices=PARTS, help="one part instead of all four")
     parser.add_argument("--threads", type=int, metavar="N", help="threads for every library (default: fastloss's own)")

@@ -105,9 +105,11 @@ class build_kernels(build_ext):
         return []
 
     def vectoriser_flags(self):
-        """clang gives up on loops over more than a few pointers, since each pair has to be checked for overlap."""
+        """Compilers give up on loops over more than a few pointers, since each pair has to be checked for overlap."""
         version = subprocess.run([*self.compiler.compiler[:1], "--version"], capture_output=True, text=True).stdout
-        return ["-mllvm", "-runtime-memory-check-threshold=64"] if "clang" in version else []
+        if "clang" in version:
+            return ["-mllvm", "-runtime-memory-check-threshold=64"]
+        return ["--param", "vect-max-version-for-alias-checks=64"]
 
 
 setup(

@@ -183,7 +183,9 @@ def test_sigmoid_focal_without_focus_is_binary_cross_entropy(dtype):
     gamma=st.floats(0, 10, width=16),
     alpha=st.none() | st.floats(0, 1, width=16),
     dtype=st.sampled_from([np.float32, np.float64]),
-    z=st.lists(st.floats(width=16, allow_nan=False) | st.floats(-100, 100, width=32), min_size=1, max_size=20),
+    z=st.lists(st.floats(width=16, allow_nan=False) | st.floats(-85, 85, width=32), min_size=1, max_size=20).filter(
+        lambda z: not any(85 < abs(x) < 105 or 700 < abs(x) < 750 for x in z)  # where exp(-abs(z)) is subnormal
+    ),
     t=st.sampled_from([0, 1, 0.5, 0.125, 2**-14, 1 - 2**-11]),
 )
 @settings(max_examples=300, derandomize=True, deadline=None)

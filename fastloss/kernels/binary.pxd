@@ -7,7 +7,7 @@ and `wrong` are what the label gives to the two, `side` is the sign of z.
 from cython cimport floating
 from fastloss.kernels.outputs cimport CURVATURE, SLOPE, VALUE
 from fastloss.kernels.vecmath cimport (
-    at_least, exp, exp_nonpositive, fabs, log, log1p, log1p_01, log_near_one, pow, sqrt
+    at_least, exp, exp_nonpositive, fabs, log, log1p, log1p_01, log_near_one, pow, sqrt, times
 )
 from libc.float cimport DBL_MIN, FLT_MIN
 
@@ -52,7 +52,7 @@ cdef inline void binary_cross_entropy_with_logits(
     cdef floating wrong = negative if z > 0 else positive, agreeing = positive if z > 0 else negative
     cdef floating r = one / (one + e), rest = agreeing * e
     # softplus(abs(z)) = abs(z) + log1p(e). An infinite logit that agrees with the label costs 0, not 0 * inf = NaN.
-    out[VALUE] = (wrong + agreeing) * log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z))
+    out[VALUE] = (wrong + agreeing) * log1p_01(e) + times(wrong, fabs(z))
     out[SLOPE] = (wrong - rest if z > 0 else rest - wrong) * r
     out[CURVATURE] = (wrong + agreeing) * (e * r) * r
 
@@ -64,7 +64,7 @@ cdef inline void sigmoid_poly1(
     cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
     cdef floating r = one / (one + e), pq = (e * r) * r
     cdef floating pull = (wrong - agreeing * e) * r - c[0] * (agreeing - wrong) * pq
-    out[VALUE] = log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z)) + c[0] * ((wrong + agreeing * e) * r)
+    out[VALUE] = log1p_01(e) + times(wrong, fabs(z)) + c[0] * ((wrong + agreeing * e) * r)
     out[SLOPE] = pull if z > 0 else -pull
     out[CURVATURE] = pq * (one + c[0] * (agreeing - wrong) * ((one - e) * r))
 
@@ -123,8 +123,8 @@ cdef inline void binary_focal(
     cdef floating by_m = c[7] * c[7] if m == 0 else e / m
     out[VALUE] = alpha * e * n
     out[SLOPE] = -direction * (alpha * e) * (gamma * ratio + scale)
-    out[CURVATURE] = direction * direction * alpha * (
-        gamma * ((gamma - one) * ratio + (scale + scale)) * by_m + e * scale * scale
+    out[CURVATURE] = direction * direction * times(
+        alpha, times(gamma, ((gamma - one) * ratio + (scale + scale)) * by_m) + e * scale * scale
     )
 
 

@@ -4,7 +4,7 @@ from cython cimport floating
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1, fabs, lgamma1p, log, log1p, sqrt, tanh_from,
-    x_minus_log1p
+    times, x_minus_log1p
 )
 from fastloss.kernels.vecmath cimport log_cosh as log_of_cosh
 from libc.float cimport DBL_EPSILON, FLT_EPSILON
@@ -17,11 +17,6 @@ cdef inline bint far(floating u) noexcept nogil:
 
 cdef inline floating sign(floating x) noexcept nogil:
     return 1 if x > 0 else (-1 if x < 0 else x)  # x itself: 0 at the kink, NaN stays NaN
-
-
-cdef inline floating times(floating weight, floating x) noexcept nogil:
-    """weight * x, where a weight of 0 takes nothing of an infinite x."""
-    return 0 if (weight == 0) & (x == x) else weight * x
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -51,17 +46,23 @@ cdef inline void mape(floating p, floating t, floating u, floating e, const floa
 
 
 cdef inline floating difference_of_logarithms(floating p, floating t, floating u, const floating* c) noexcept nogil:
-    # log1p((p - t) / (1 + t)), or the other way round, so that the quotient is positive
-    cdef floating r = p - t, base = 1 + (p if p < t else t)
-    return copysign(log1p(fabs(r) / base if base >= 0 else <floating> NAN), r)
+    # log1p((p - t) / (1 + t)), or the other way round, so that the quotient is positive. Where it might overflow, it is
+    # taken 2^64 times smaller.
+    cdef floating r = p - t, a = fabs(r), base = 1 + (p if p < t else t), limit = 1e30
+    cdef bint huge
+    if floating is double:
+        limit = 1e300
+    huge = (base < 1) & (a > limit)
+    a = (a * <floating> 2.0**-64 if huge else a) / (base if base >= 0 else <floating> NAN)
+    return copysign(log1p(a) + (<floating> 44.3614195558365 if huge else 0), r)
 
 
 cdef inline void msle(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
     """e: log(1 + p) - log(1 + t)."""
     cdef floating one = 1, scale = one / (one + p)
     out[VALUE] = e * e
-    out[SLOPE] = 2 * (e * scale)
-    out[CURVATURE] = 2 * ((one - e) * scale * scale)
+    out[SLOPE] = 2 * times(scale, e)
+    out[CURVATURE] = 2 * (times(scale, one - e) * scale)
 
 
 cdef inline void quantile(
@@ -79,7 +80,7 @@ cdef inline void expectile(
 ) noexcept nogil:
     """c: q, 1 - q."""
     cdef floating r = p - t, weight = c[1] if r > 0 else c[0]
-    out[VALUE] = times(weight, r * r)
+    out[VALUE] = times(times(weight, r), r)
     out[SLOPE] = 2 * times(weight, r)
     out[CURVATURE] = 2 * weight
 
@@ -285,12 +286,12 @@ cdef inline void gaussian_nll(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """u: var. c: eps, a constant. e: log of the variance, which is at least eps."""
-    cdef floating one = 1, r = p - t, scale = one / at_least(u, c[0]), square = r * (r * scale)
-    out[VALUE] = <floating> 0.5 * (e + square) + c[1]
-    out[SLOPE] = r * scale
+    cdef floating half = <floating> 0.5, r = p - t, scale = 1 / at_least(u, c[0]), d = r * scale
+    out[VALUE] = half * (e + r * d) + c[1]
+    out[SLOPE] = d
     out[CURVATURE] = scale
-    out[SLOPE_2] = 0 if u < c[0] else <floating> 0.5 * (one - square) * scale
-    out[CURVATURE_2] = 0 if u < c[0] else (square - <floating> 0.5) * scale * scale
+    out[SLOPE_2] = 0 if (u < c[0]) & (d == d) else half * (scale - d * d)
+    out[CURVATURE_2] = 0 if (u < c[0]) & (d == d) else (d * d - half * scale) * scale
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -301,6 +302,6 @@ cdef inline void elastic_net(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: the strengths of abs(p) and of p^2 / 2."""
-    out[VALUE] = times(c[0], fabs(p)) + times(<floating> 0.5 * c[1], p * p)
+    out[VALUE] = times(c[0], fabs(p)) + times(times(<floating> 0.5 * c[1], p), p)
     out[SLOPE] = c[0] * sign(p) + times(c[1], p)
     out[CURVATURE] = c[1]

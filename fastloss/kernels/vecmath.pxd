@@ -157,6 +157,11 @@ cdef inline floating at_most(floating x, floating bound) noexcept nogil:
     return vm_at_most_f(x, bound) if floating is float else vm_at_most_d(x, bound)
 
 
+# weight * x, where a weight of 0 takes nothing of an infinite x.
+cdef inline floating times(floating weight, floating x) noexcept nogil:
+    return 0 if (weight == 0) & (x == x) else weight * x
+
+
 # The sum and the maximum of 32 numbers.
 cdef inline double sum_lanes(const double* x) noexcept nogil:
     return vm_sum_lanes(x)

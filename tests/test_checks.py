@@ -580,7 +580,7 @@ def test_out_must_not_overlap_other_inputs():
 def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
     problem = case.problem((n, 4) if case.has_classes else (n,), -1)
 
-    def refused(bad, match="", **common):
+    def refused(bad, match=None, **common):
         """Assert that calls in place raise, and leave the inputs as they were."""
         for method in METHODS[1:]:
             same = bad.copied()

@@ -102,6 +102,9 @@ cdef cnp.ndarray output(x, str name, cnp.ndarray like):
     return _checks.output(x, name, like)
 
 
+NOTHING = ((), (None,), (None, None))
+
+
 cdef class Call:
     """One call of a loss: the arguments that every loss takes, and what becomes of them."""
 
@@ -115,7 +118,7 @@ cdef class Call:
     cdef cnp.ndarray values        # the unreduced loss, under reduction "none"
     cdef tuple grads               # one for each differentiable input
     cdef tuple hesses              # the diagonals of the Hessian by these, if wanted
-    cdef list taken                # the arrays of `out` so far, with their names
+    cdef tuple taken               # the arrays of `out` so far, with their names
     cdef bint in_place             # whether an input may change before it was checked
     cdef object sample_weight, normalizer, out
     cdef bint mean
@@ -141,6 +144,7 @@ cdef class Call:
         if out is not None and want == VALUE:
             raise TypeError("out goes with grad, value_and_grad and grad_and_hess: a value needs no array")
         self.want = want
+        self.taken = ()
         self.shape = shape
         self.normalizer = normalizer
         self.out = out
@@ -170,8 +174,7 @@ cdef class Call:
 
         Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
         """
-        self.grads = self.hesses = (None,) * len(likes)
-        self.taken = []
+        self.grads = self.hesses = NOTHING[len(likes)]
         if self.want & 1 and not self.sums:
             self.values = np.empty(self.shape, (<object> likes[0]).dtype)
         if self.want == 1:
@@ -189,10 +192,10 @@ cdef class Call:
 
     cdef tuple arrays(self, given, str name, tuple likes, tuple inputs):
         """An array for each of `likes`: new ones, or those given."""
+        if len(likes) == 1:
+            return (empty_like(likes[0]) if given is None else self.given_array(given, name, likes[0], inputs),)
         if given is None:
             return tuple([empty_like(like) for like in likes])
-        if len(likes) == 1:
-            return (self.given_array(given, name, likes[0], inputs),)
         _checks.parts(given, name, len(likes), "arrays")
         return tuple([self.given_array(given[k], f"{name}[{k}]", likes[k], inputs) for k in range(len(likes))])
 
@@ -213,7 +216,7 @@ cdef class Call:
         for other_name, other in self.taken:
             if overlap(array, other) != APART:
                 raise ValueError(f"{name} overlaps {other_name}")
-        self.taken.append((name, array))
+        self.taken += ((name, array),)
         return array
 
     cdef divide_by(self, double weights):

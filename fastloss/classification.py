@@ -642,7 +642,7 @@ def multiclass_hinge(
     >>> fl.multiclass_hinge(scores, np.array([0, 0]), power=2, reduction="none")
     array([0.25, 2.25])
     """
-    if power not in (1, 2):
+    if number(power, "power") not in (1, 2):
         raise ValueError(f"power must be 1 or 2, not {power!r}")
     return class_axis(
         want,

@@ -166,8 +166,8 @@ cdef void hinge_lanes(
 ) noexcept nogil:
     cdef floating* slope = field(s, SLOPE, grad)
     cdef int[MAX_SAMPLES] label
+    cdef int[MAX_SAMPLES] active
     cdef floating[MAX_SAMPLES] x
-    cdef floating[MAX_SAMPLES] active
     cdef double[MAX_SAMPLES] right
     cdef double[MAX_SAMPLES] total
     cdef double[MAX_SAMPLES] squares
@@ -180,7 +180,7 @@ cdef void hinge_lanes(
         label[i] = <int> s.label[i]
         right[i] = z[s.label[i] * stride + i]
         field(s, RIGHT, x)[i] = <floating> right[i]
-    clear(active, n)
+        active[i] = 0
     clear(total, n)
     clear(squares, n)
     for c in range(call.classes):
@@ -197,7 +197,7 @@ cdef void hinge_lanes(
                 squares[i] += over * over
             x[i] = <floating> over
         for i in range(n):
-            active[i] += 1 if x[i] > 0 else 0
+            active[i] += x[i] > 0
         if grad != NULL:
             g = grad + c * stride
             if squared:
@@ -275,6 +275,7 @@ cdef void write_right(
             fill = 0 if s.weight[i] == 0 else fill
             for c in range(call.classes):
                 grad[i * by_sample + c * by_class] = fill
+            fill = fill if call.loss == SQUARED else 0
             if hess != NULL:
                 for c in range(call.classes):
                     hess[i * by_sample + c * by_class] = fill

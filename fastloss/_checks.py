@@ -123,16 +123,17 @@ def axis(x: Any, ndim: int, has_axis: str = "pred must have a class axis") -> in
     return k % ndim
 
 
-def probabilities(target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]) -> NDArray[Any]:
+def probabilities(
+    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
+) -> NDArray[Any]:
     """The target of a loss with a class axis, where it does not hold class indices."""
-    if target.shape == pred.shape:
+    if allowed and target.shape == pred.shape:
         return contiguous(target, pred.dtype)
     if target.shape == batch:
         dtype = np.asarray(given).dtype
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
-    raise ValueError(
-        f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
-    )
+    or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
+    raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}")
 
 
 def finite_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:

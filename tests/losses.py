@@ -395,6 +395,28 @@ CLASSES = [
     ),
 ]
 
+MARGINS = [
+    *cases(
+        "multiclass_hinge",
+        {},
+        {"ignore_index": 0},
+        {"margin": 0.25, "power": 2, "class_weight": weight_per_class},
+        target=labels,
+        has_classes=True,
+    ),
+    *cases("multiclass_hinge", {"power": 2}, target=labels_some_ignored, has_classes=True),
+    *cases(
+        "crammer_singer",
+        {},
+        {"ignore_index": 0},
+        {"margin": 0.25, "class_weight": weight_per_class},
+        target=labels,
+        has_classes=True,
+    ),
+    *cases("crammer_singer", target=labels_some_ignored, has_classes=True),
+]
+
+CLASSES += MARGINS
 CASES = ELEMENTWISE + CLASSES
 #: One case for each loss and kind of inputs, the last, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())

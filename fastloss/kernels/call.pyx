@@ -306,9 +306,13 @@ def elementwise(
 
 def class_axis(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0
+    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0, str family="softmax", str kernel=None,
+    bint only_labels=False
 ):
-    """Run a softmax loss of logits `pred`, and class indices or probabilities `target`."""
+    """Run a loss of `pred` with a class axis, and class indices or probabilities `target`.
+
+    `family` names the driver, and `kernel` the loss in its list, if not `loss`; `only_labels` rules probabilities out.
+    """
     p = floating(pred, "pred")
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
@@ -319,7 +323,7 @@ def class_axis(
         given = t = np.zeros(batch, np.int64)
         is_labels = True
     if not is_labels:
-        t = _checks.probabilities(t, target, p, batch)
+        t = _checks.probabilities(t, target, p, batch, not only_labels)
     ignore_index = _checks.integer(ignore_index, "ignore_index")
     if ignore_index >= 0 and not is_labels:
         raise ValueError("ignore_index goes with class indices, and target holds probabilities")
@@ -331,11 +335,12 @@ def class_axis(
         (p,), (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
     )
     call.divide_by(call.sum_of_weights())
-    kernel = kernels.softmax
+    driver = getattr(kernels, family)
+    place = driver.LOSSES[loss if kernel is None else kernel]
     # First only check the target and sum the weights that it brings: labels are checked before anything is written.
     for measure in [True, False] if is_labels or w is not None or call.in_place else [False]:
-        total = kernel.run(
-            kernel.LOSSES[loss], p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
+        total = driver.run(
+            place, p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
             parameters, measure, call.scale, call.sums, call.values, call.grads[0], call.hesses[0], call.threads
         )
         if total is None:

@@ -175,15 +175,18 @@ DOMAINS: dict[str, tuple[Callable[[NDArray[Any]], NDArray[np.bool_]], str]] = {
 }
 
 
-def raise_outside(inputs: Iterable[tuple[str, Any, str | None]], weight: NDArray[Any] | None) -> None:
+def raise_outside(
+    inputs: Iterable[tuple[str, Any, str | None]], dtype: np.dtype[Any], weight: NDArray[Any] | None
+) -> None:
     """Raise ValueError for the first element of the first input that counts and is not in its domain.
 
-    Each input is its name, its array and its domain.
+    Each input is its name, its array and its domain. What counts is the element converted to dtype, as in the kernels.
     """
     for name, x, domain in inputs:
         if domain is not None:
             outside, expected = DOMAINS[domain]
-            bad = outside(x)
+            with np.errstate(all="ignore"):
+                bad = outside(x.astype(dtype))
             if weight is not None:
                 counts = weight.any(axis=tuple(range(x.ndim, weight.ndim)))
                 bad &= counts.reshape(counts.shape + (1,) * (x.ndim - counts.ndim))

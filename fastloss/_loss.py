@@ -50,13 +50,15 @@ class Loss(Generic[P]):
     sample_weight : array_like, optional
         Weights >= 0. Their shape is the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)`` for a loss of shape
         ``(N, D)``. An element of weight 0 counts as not there: a NaN or inf in it reaches neither value nor gradient.
-    reduction : {"mean", "sum", "none"}
+    reduction : {"mean", "sum", "none"}, default "mean"
         ``"mean"`` is sum(w l) / sum(w), where w is the product of sample, class and mask weights. ``"none"`` gives the
-        array of the weighted losses. Where nothing is left to average, the value is 0.0 and the gradient 0.
+        array of the weighted losses. Where nothing is left to average, the value is 0.0 and the gradient 0. The default
+        of `l1`, `l2` and `elastic_net` is ``"sum"``.
     normalizer : float, optional
         A positive number that replaces sum(w) under ``"mean"``: for gradient accumulation, or ranks in parallel.
     out : ndarray or tuple of ndarray, optional
-        Where the derivatives go, for the methods: C-contiguous, of their shape and dtype. It may be the input itself.
+        Where the derivatives go, for the methods: C-contiguous, of their shape and dtype, and as the method returns
+        them: an array, or the tuple (gradient, second derivative). It may be the input itself.
 
     Notes
     -----

@@ -61,7 +61,6 @@ def binary_cross_entropy(
     smallest normal number of the dtype, which then takes the place of the denominator: it is finite, always. The second
     derivative is alpha_t ((1 - t') / (1 - p)^2 + t' / p^2).
 
-
     Parameters
     ----------
     pred : array_like
@@ -76,7 +75,6 @@ def binary_cross_entropy(
     References
     ----------
     D. R. Cox, The Regression Analysis of Binary Sequences, JRSS B 20 (1958).
-
 
     Examples
     --------
@@ -180,7 +178,6 @@ def binary_focal(
     The gradient is -(2 t - 1) alpha_t (1 - p_t)^gamma (1 / p_t - gamma log(p_t) / (1 - p_t)), finite for every p in [0,
     1]. Of a logit, `sigmoid_focal` is more accurate and faster.
 
-
     Parameters
     ----------
     pred : array_like
@@ -195,7 +192,6 @@ def binary_focal(
     References
     ----------
     T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
-
 
     Examples
     --------
@@ -238,7 +234,6 @@ def sigmoid_focal(
     costs 0 where the label agrees, else inf, with a finite gradient. For dense detection, where nearly all elements are
     easy negatives.
 
-
     Parameters
     ----------
     pred : array_like
@@ -253,7 +248,6 @@ def sigmoid_focal(
     References
     ----------
     T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
-
 
     Examples
     --------
@@ -278,7 +272,6 @@ def sigmoid_poly1(
     The gradient is p - t - epsilon (2 t - 1) p (1 - p), the second derivative p (1 - p) (1 + epsilon (2 t - 1) (2 p -
     1)).
 
-
     Parameters
     ----------
     pred : array_like
@@ -291,7 +284,6 @@ def sigmoid_poly1(
     References
     ----------
     Z. Leng et al., PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions (2022).
-
 
     Examples
     --------
@@ -311,7 +303,6 @@ def brier(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Com
     Not convex in z: the gradient 2 (p - t) p (1 - p), where p = sigmoid(z), vanishes for confident mistakes too. The
     second derivative is 2 p (1 - p) (p (1 - p) + (p - t) (1 - 2 p)).
 
-
     Parameters
     ----------
     pred : array_like
@@ -322,7 +313,6 @@ def brier(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Com
     References
     ----------
     G. W. Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78 (1950).
-
 
     Examples
     --------
@@ -369,7 +359,6 @@ def squared_hinge(
 
     The gradient is -2 t max(0, margin - t z), the second derivative 2 where t z < margin, else 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -382,7 +371,6 @@ def squared_hinge(
     References
     ----------
     C.-C. Chang, C.-W. Hsu and C.-J. Lin, The Analysis of Decomposition Methods for SVMs (2000).
-
 
     Examples
     --------
@@ -402,7 +390,6 @@ def modified_huber(want: int, /, pred: ArrayLike, target: ArrayLike, **common: U
     max(0, 1 - t z)^2 where t z >= -1, else -4 t z. The gradient is -2 t max(0, 1 - t z), and -4 t where t z < -1; the
     second derivative is 2 where -1 <= t z < 1, else 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -413,7 +400,6 @@ def modified_huber(want: int, /, pred: ArrayLike, target: ArrayLike, **common: U
     References
     ----------
     T. Zhang, Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent (2004).
-
 
     Examples
     --------
@@ -430,7 +416,6 @@ def logistic(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
 
     Stable for every z. The gradient is -t sigmoid(-t z), the second derivative p (1 - p) with p = sigmoid(z).
 
-
     Parameters
     ----------
     pred : array_like
@@ -441,7 +426,6 @@ def logistic(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
     References
     ----------
     J. Friedman, T. Hastie and R. Tibshirani, Additive Logistic Regression, Annals of Statistics 28 (2000).
-
 
     Examples
     --------
@@ -459,7 +443,6 @@ def exponential(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpa
     The gradient is -t exp(-t z), the second derivative exp(-t z). Mistakes weigh exponentially: `logistic` forgives
     more.
 
-
     Parameters
     ----------
     pred : array_like
@@ -470,7 +453,6 @@ def exponential(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpa
     References
     ----------
     Y. Freund and R. E. Schapire, A Decision-Theoretic Generalization of On-Line Learning (1997).
-
 
     Examples
     --------
@@ -487,7 +469,6 @@ def perceptron(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpac
 
     The gradient is -t where t z < 0, else 0; the second derivative is 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -498,7 +479,6 @@ def perceptron(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpac
     References
     ----------
     F. Rosenblatt, The Perceptron, Psychological Review 65 (1958).
-
 
     Examples
     --------

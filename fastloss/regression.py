@@ -1,7 +1,7 @@
 """Regression losses of a prediction and a target of the same shape.
 
-With r = pred - target. The arguments `sample_weight`, `reduction`, `normalizer` and `out` are those of every loss: see
-`fastloss.Loss`.
+With r = p - t, where p is `pred` and t is `target`. The arguments `sample_weight`, `reduction`, `normalizer` and `out`
+are those of every loss: see `fastloss.Loss`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ def mse(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
 
     The gradient is 2 r, the second derivative 2. scikit-learn's `HalfSquaredError` is half of it.
 
-
     Parameters
     ----------
     pred : array_like
@@ -62,7 +61,6 @@ def mse(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
     References
     ----------
     C. F. Gauss, Theoria combinationis observationum erroribus minimis obnoxiae (1821).
-
 
     Examples
     --------
@@ -79,7 +77,6 @@ def mae(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
 
     The gradient is the sign of r, and 0 at r = 0; the second derivative is 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -90,7 +87,6 @@ def mae(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Commo
     References
     ----------
     R. J. Boscovich (1757); P. Bloomfield and W. L. Steiger, Least Absolute Deviations (1983).
-
 
     Examples
     --------
@@ -109,7 +105,6 @@ def mape(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Comm
     prefers predictions that are too low: `msle` is the symmetric choice. The gradient is sign(r) / max(abs(t), eps),
     and 0 at r = 0; the second derivative is 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -120,7 +115,6 @@ def mape(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Comm
     References
     ----------
     A. de Myttenaere et al., Mean Absolute Percentage Error for Regression Models, Neurocomputing 192 (2016).
-
 
     Examples
     --------
@@ -138,7 +132,6 @@ def msle(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Comm
     The gradient is 2 d / (1 + p), the second derivative 2 (1 - d) / (1 + p)^2, where d is the difference of the
     logarithms; it is computed without cancellation where p is near t. NaN where p or t is below -1.
 
-
     Parameters
     ----------
     pred : array_like
@@ -149,7 +142,6 @@ def msle(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Comm
     References
     ----------
     Used as RMSLE in forecasting competitions; the Keras and scikit-learn losses of this name.
-
 
     Examples
     --------
@@ -167,7 +159,6 @@ def quantile(want: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.5
     With e = t - p it is max(q e, (q - 1) e). The gradient is -q where e > 0, 1 - q where e < 0, and 0 at e = 0; the
     second derivative is 0. q = 0.5 is half of `mae`.
 
-
     Parameters
     ----------
     pred : array_like
@@ -180,7 +171,6 @@ def quantile(want: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.5
     References
     ----------
     R. Koenker and G. Bassett, Regression Quantiles, Econometrica 46 (1978).
-
 
     Examples
     --------
@@ -198,7 +188,6 @@ def expectile(want: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.
 
     The gradient is 2 abs(q - [t < p]) r, the second derivative 2 abs(q - [t < p]). q = 0.5 is half of `mse`.
 
-
     Parameters
     ----------
     pred : array_like
@@ -211,7 +200,6 @@ def expectile(want: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.
     References
     ----------
     W. K. Newey and J. L. Powell, Asymmetric Least Squares Estimation and Testing, Econometrica 55 (1987).
-
 
     Examples
     --------
@@ -231,7 +219,6 @@ def epsilon_insensitive(
 
     The gradient is the sign of r where abs(r) > epsilon, else 0; the second derivative is 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -244,7 +231,6 @@ def epsilon_insensitive(
     References
     ----------
     V. Vapnik, The Nature of Statistical Learning Theory (1995).
-
 
     Examples
     --------
@@ -264,7 +250,6 @@ def squared_epsilon_insensitive(
 
     The gradient is 2 sign(r) max(0, abs(r) - epsilon), the second derivative 2 where abs(r) > epsilon, else 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -277,7 +262,6 @@ def squared_epsilon_insensitive(
     References
     ----------
     V. Vapnik, The Nature of Statistical Learning Theory (1995).
-
 
     Examples
     --------
@@ -296,7 +280,6 @@ def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.
     r^2 / 2 where abs(r) <= delta, else delta (abs(r) - delta / 2). The gradient is r, limited to [-delta, delta]; the
     second derivative is 1 where abs(r) <= delta, else 0.
 
-
     Parameters
     ----------
     pred : array_like
@@ -309,7 +292,6 @@ def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.
     References
     ----------
     P. J. Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 35 (1964).
-
 
     Examples
     --------
@@ -330,7 +312,6 @@ def smooth_l1(want: int, /, pred: ArrayLike, target: ArrayLike, *, beta: float =
     r^2 / (2 beta) where abs(r) < beta, else abs(r) - beta / 2. The gradient is r / beta, limited to [-1, 1]; the second
     derivative is 1 / beta where abs(r) < beta, else 0. Usual for the boxes of object detectors.
 
-
     Parameters
     ----------
     pred : array_like
@@ -343,7 +324,6 @@ def smooth_l1(want: int, /, pred: ArrayLike, target: ArrayLike, *, beta: float =
     References
     ----------
     R. Girshick, Fast R-CNN (2015).
-
 
     Examples
     --------
@@ -366,7 +346,6 @@ def pseudo_huber(
     delta^2 (sqrt(1 + (r / delta)^2) - 1), accurate for tiny and for huge r. The gradient is r / s, the second
     derivative 1 / s^3, where s = sqrt(1 + (r / delta)^2).
 
-
     Parameters
     ----------
     pred : array_like
@@ -379,7 +358,6 @@ def pseudo_huber(
     References
     ----------
     P. Charbonnier et al., Deterministic Edge-Preserving Regularization in Computed Imaging, IEEE TIP 6 (1997).
-
 
     Examples
     --------
@@ -398,7 +376,6 @@ def log_cosh(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
     r^2 / 2 near 0, abs(r) - log 2 far out, accurate to a few ulp everywhere. The gradient is tanh(r), the second
     derivative 1 / cosh(r)^2.
 
-
     Parameters
     ----------
     pred : array_like
@@ -409,7 +386,6 @@ def log_cosh(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
     References
     ----------
     P. J. Green, Bayesian Reconstructions from Emission Tomography Data, IEEE TMI 9 (1990).
-
 
     Examples
     --------
@@ -426,7 +402,6 @@ def fair(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, **
 
     The gradient is r / (1 + abs(u)), which tends to c sign(r); the second derivative is 1 / (1 + abs(u))^2.
 
-
     Parameters
     ----------
     pred : array_like
@@ -440,15 +415,13 @@ def fair(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, **
     ----------
     R. C. Fair, On the Robust Estimation of Econometric Models, Annals of Economic and Social Measurement 3 (1974).
 
-
     Examples
     --------
     >>> import numpy as np, fastloss as fl
     >>> fl.fair.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="none")
     (array([0.30685282, 1.61370564]), array([ 0.5 , -0.75]))
     """
-    c = number(c, "c", 0, above=True)
-    return elementwise(want, "fair", pred, target, (c, 1 / c, c * c), common)
+    return elementwise(want, "fair", pred, target, _robust(c), common)
 
 
 @Loss
@@ -457,7 +430,6 @@ def cauchy(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, 
 
     Not convex: the gradient r / (1 + u^2) is largest at abs(r) = c and tends to 0; the second derivative is
     (1 - u^2) / (1 + u^2)^2. Up to scale the negative log-likelihood of a Cauchy distribution.
-
 
     Parameters
     ----------
@@ -471,7 +443,6 @@ def cauchy(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, 
     References
     ----------
     M. J. Black and P. Anandan, The Robust Estimation of Multiple Motions, CVIU 63 (1996).
-
 
     Examples
     --------
@@ -488,7 +459,6 @@ def geman_mcclure(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float 
 
     Not convex. The gradient is r / (1 + u^2)^2, the second derivative (1 - 3 u^2) / (1 + u^2)^3.
 
-
     Parameters
     ----------
     pred : array_like
@@ -501,7 +471,6 @@ def geman_mcclure(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float 
     References
     ----------
     S. Geman and D. E. McClure, Bayesian Image Analysis: An Application to Single Photon Emission Tomography (1985).
-
 
     Examples
     --------
@@ -516,9 +485,7 @@ def geman_mcclure(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float 
 def welsch(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, **common: Unpack[Common]) -> Any:
     r"""Welsch (Leclerc) loss, c^2/2 (1 - exp(-u^2)) with u = r / c: bounded, and forgets outliers fastest.
 
-    Not convex. The gradient is r exp(-u^2), the second derivative (1 - 2 u^2) exp(-u^2). With correntropy the same
-    thing.
-
+    Not convex. The gradient is r exp(-u^2), the second derivative (1 - 2 u^2) exp(-u^2). Also known as correntropy.
 
     Parameters
     ----------
@@ -532,7 +499,6 @@ def welsch(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, 
     References
     ----------
     J. E. Dennis and R. E. Welsch, Techniques for Nonlinear Least Squares and Robust Regression (1978).
-
 
     Examples
     --------
@@ -550,7 +516,6 @@ def tukey(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, *
     Not convex. The gradient is r (1 - u^2)^2, the second derivative (1 - u^2) (1 - 5 u^2), and both are 0 where abs(u)
     > 1. For residuals of standard deviation 1, c = 4.685 has 95 % of the efficiency of least squares.
 
-
     Parameters
     ----------
     pred : array_like
@@ -558,12 +523,11 @@ def tukey(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, *
     target : array_like
         Of the shape of `pred`.
     c : float, default 1.0
-        The residual, in the unit of `pred`, at which an observation stops to count; > 0.
+        The residual, in the unit of `pred`, at which an observation no longer counts; > 0.
 
     References
     ----------
     A. E. Beaton and J. W. Tukey, The Fitting of Power Series, Technometrics 16 (1974).
-
 
     Examples
     --------
@@ -571,8 +535,7 @@ def tukey(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, *
     >>> fl.tukey.value_and_grad(np.array([1.0, 3.0]), np.array([0.0, 0.0]), c=2.0, reduction="none")
     (array([0.38541667, 0.66666667]), array([0.5625, 0.    ]))
     """
-    c = number(c, "c", 0, above=True)
-    return elementwise(want, "tukey", pred, target, (c * c, 1 / c, 1 / 6), common)
+    return elementwise(want, "tukey", pred, target, _robust(c), common)
 
 
 @Loss
@@ -594,7 +557,6 @@ def poisson_nll(
     / (p + eps)^2. `full` adds log(t!), the part that does not depend on `pred`: by lgamma(t + 1) for every t, not by
     Stirling's approximation. A target of 0 costs the rate alone, also at p = -inf.
 
-
     Parameters
     ----------
     pred : array_like
@@ -611,7 +573,6 @@ def poisson_nll(
     References
     ----------
     P. McCullagh and J. A. Nelder, Generalized Linear Models (1989), chapter 6.
-
 
     Examples
     --------
@@ -635,7 +596,6 @@ def gamma_nll(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack
     t exp(-p) + p, where exp(p) is the mean; terms that depend on t alone are left out. The gradient is 1 - t exp(-p),
     the second derivative t exp(-p).
 
-
     Parameters
     ----------
     pred : array_like
@@ -646,7 +606,6 @@ def gamma_nll(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack
     References
     ----------
     P. McCullagh and J. A. Nelder, Generalized Linear Models (1989), chapter 8.
-
 
     Examples
     --------
@@ -665,7 +624,6 @@ def tweedie(want: int, /, pred: ArrayLike, target: ArrayLike, *, power: float = 
     distribution, half of whose deviance it is up to terms in t alone. The gradient is exp((2 - power) p) - t exp((1 -
     power) p), the second derivative (2 - power) exp((2 - power) p) - t (1 - power) exp((1 - power) p).
 
-
     Parameters
     ----------
     pred : array_like
@@ -678,7 +636,6 @@ def tweedie(want: int, /, pred: ArrayLike, target: ArrayLike, *, power: float = 
     References
     ----------
     B. Jorgensen, Exponential Dispersion Models, JRSS B 49 (1987).
-
 
     Examples
     --------
@@ -707,8 +664,8 @@ def gaussian_nll(
 
     (log v + r^2 / v) / 2 with v = max(var, eps); `full` adds log(2 pi) / 2. There are gradients for `pred`, r / v, and
     for `var`, (1 - r^2 / v) / (2 v), which is 0 where var < eps. The second derivatives are 1 / v and (r^2 / v - 1/2) /
-    v^2. `grad` and `out` are pairs; `grad_and_hess` gives a pair of gradients and a pair of second derivatives.
-
+    v^2. `grad` gives, and as `out` takes, a pair (by `pred`, by `var`); `grad_and_hess` a pair of such pairs, the
+    gradients and the second derivatives. Where a variance is shared, the derivatives by it are sums.
 
     Parameters
     ----------
@@ -717,8 +674,8 @@ def gaussian_nll(
     target : array_like
         Of the shape of `pred`.
     var : array_like
-        Variances >= 0, of the shape of `pred`, or of its leading axes for a variance that the rest of the axes share;
-        the gradient for it has its shape, and the dtype of `pred`.
+        Variances, of the shape of `pred`, or of its leading axes for a variance that the rest of the axes share;
+        the gradient for it has its shape, and the dtype of `pred`. A negative one raises, NaN propagates.
     full : bool, default False
         Whether to add the constant log(2 pi) / 2.
     eps : float, default 1e-6
@@ -727,7 +684,6 @@ def gaussian_nll(
     References
     ----------
     D. A. Nix and A. S. Weigend, Estimating the Mean and Variance of the Target Probability Distribution (1994).
-
 
     Examples
     --------
@@ -741,7 +697,7 @@ def gaussian_nll(
     return elementwise(want, "gaussian_nll", pred, target, (eps, constant), common, second=("var", var, "not negative"))
 
 
-def _robust(c: float) -> tuple[float, float, float]:
-    """What the kernels of the robust losses need of c: c, 1 / c and c^2 / 2."""
+def _robust(c: float) -> tuple[float, float]:
+    """What the kernels of the robust losses need of c."""
     c = number(c, "c", 0, above=True)
-    return c, 1 / c, c * c / 2
+    return c, 1 / c

@@ -671,3 +671,20 @@ def test_errors_leak_nothing(case):
     for _ in range(300):
         provoke()
     assert [sys.getrefcount(x) for x in held] == before
+
+
+def test_the_first_bad_element_is_that_of_the_converted_input():
+    """1 + 1e-12 is 1 in float32, and what the kernel sees decides."""
+    pred = np.zeros(2, np.float32)
+    assert fl.brier(pred, [1 + 1e-12, 1]) == 0.25
+    with raises(ValueError, "target[1] = 2.0 is not in [0, 1]"):
+        fl.brier(pred, [1 + 1e-12, 2])
+
+
+def test_normalizer_that_cannot_be_divided_by():
+    with raises(ValueError, "normalizer is 1e-310, which float64 cannot divide by"):
+        fl.mse(np.ones(2), np.zeros(2), normalizer=1e-310)
+
+
+def test_zero_slopes_stay_zero_for_any_weight():
+    assert fl.mse.grad(np.zeros(1), np.zeros(1), sample_weight=[1e300], normalizer=1e-300).tolist() == [0]

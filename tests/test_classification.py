@@ -180,6 +180,24 @@ def test_sigmoid_focal_without_focus_is_binary_cross_entropy(dtype):
         assert_close(actual, bce.grad_and_hess(5 * z, t, **options), 8)
 
 
+@each_dtype
+def test_a_label_without_weight_has_no_curvature(dtype):
+    """Not 0 * inf, where a probability is 0 or so small that its inverse square is inf."""
+    p = np.array([0, 1, np.finfo(dtype).smallest_normal], dtype)
+    for alpha, t in ((0, [1, 1, 1]), (1, [0, 0, 0])):
+        grad, hess = fl.binary_cross_entropy.grad_and_hess(p, t, alpha=alpha)
+        assert grad.tolist() == hess.tolist() == [0, 0, 0]
+
+
+@each_dtype
+def test_curvature_of_poly1_in_the_tail_of_confident_mistakes(dtype):
+    """p q (1 - epsilon (q - p)) = 2 p^2 q for epsilon = 1: nothing cancels."""
+    z = np.array([-10, -20, -40], dtype)
+    hess = fl.sigmoid_poly1.grad_and_hess(z, np.ones(3), reduction="none")[1]
+    e = np.exp(z.astype(np.longdouble))
+    assert_close(hess, 2 * e**2 / (1 + e) ** 3, 8)
+
+
 @given(
     gamma=st.floats(0, 10, width=16),
     alpha=st.none() | st.floats(0, 1, width=16),

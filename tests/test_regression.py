@@ -206,10 +206,31 @@ def test_robust_losses_of_residuals_whose_square_overflows(dtype):
         value, grad, _ = at(fl.cauchy, huge, dtype, c=c)
         assert_close(value, dtype(c**2 * math.log(huge / c)), 4)
         assert_close(grad, dtype(c**2 / huge), 4)
-        assert at(fl.welsch, huge, dtype, c=c) == (dtype(c**2 / 2), 0, 0)
+        assert_close(at(fl.welsch, huge, dtype, c=c), (dtype(c**2 / 2), dtype(0), dtype(0)), 4)
         assert_close(at(fl.geman_mcclure, huge, dtype, c=c), (dtype(c**2 / 2), dtype(0), dtype(0)), 4)
         assert_close(at(fl.fair, huge, dtype, c=c)[:2], (dtype(c * huge), dtype(c)), 4)
         assert_close(at(fl.tukey, -huge, dtype, c=c), (dtype(c**2 / 6), dtype(0), dtype(0)), 4)
+
+
+@each_dtype
+def test_robust_losses_with_tiny_and_huge_c(dtype):
+    huge = 1e30 if dtype is np.float32 else 1e200
+    for loss in (fl.cauchy, fl.welsch, fl.geman_mcclure, fl.fair, fl.tukey):
+        for r in (1e-3, 1.0, 1e3):  # far below c, all of them are r^2 / 2
+            assert_close(at(loss, r, dtype, c=huge)[:2], (float(dtype(r)) ** 2 / 2, dtype(r)), 4)
+        for c in (1 / huge, 1e-300):
+            assert np.isfinite(at(loss, 1.0, dtype, c=c)[:2]).all()
+            assert not np.isnan(at(loss, np.inf, dtype, c=c)).any()
+    assert_close(at(fl.fair, 1.0, dtype, c=1 / huge)[0], float(dtype(1 / huge)), 4)
+
+
+def test_parameters_beyond_float32_count_as_its_largest_and_smallest():
+    assert at(fl.huber, np.inf, np.float32, delta=1e-300)[0] == np.inf
+    assert at(fl.pseudo_huber, np.inf, np.float32, delta=1e300)[0] == np.inf
+    assert at(fl.smooth_l1, 0.0, np.float32, beta=1e-50)[:2] == (0, 0)
+    zero = np.zeros(2, np.float32)
+    value, grads = fl.gaussian_nll.value_and_grad(np.float32([0, 1e-30]), zero, zero, eps=1e-50)
+    assert np.isfinite(value) and np.isfinite(grads).all()
 
 
 @each_dtype

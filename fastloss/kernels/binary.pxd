@@ -33,10 +33,10 @@ cdef inline void binary_cross_entropy(
 ) noexcept nogil:
     """c: smoothed t = c0 + c1 t; alpha_t = c2 t + c3 (1 - t). e: log p."""
     cdef floating one = 1, y = c[0] + c[1] * t, not_y = c[0] + c[1] * (one - t), alpha = c[2] * y + c[3] * not_y
-    cdef floating towards = y / normal(p), away = not_y / normal(one - p)
+    cdef floating towards = alpha * y / normal(p), away = alpha * not_y / normal(one - p)
     out[VALUE] = -alpha * (y * at_least(e, -100) + not_y * at_least(log1p(-p), -100))
-    out[SLOPE] = alpha * (away - towards)
-    out[CURVATURE] = alpha * (away / normal(one - p) + towards / normal(p))
+    out[SLOPE] = away - towards
+    out[CURVATURE] = away / normal(one - p) + towards / normal(p)
 
 
 cdef inline floating log_of_p(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -62,11 +62,11 @@ cdef inline void sigmoid_poly1(
 ) noexcept nogil:
     """e: exp(-abs(z)). c: epsilon."""
     cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
-    cdef floating r = one / (one + e), pq = (e * r) * r
-    cdef floating pull = (wrong - agreeing * e) * r - c[0] * (agreeing - wrong) * pq
+    cdef floating r = one / (one + e), pq = (e * r) * r, k = c[0] * (agreeing - wrong)
+    cdef floating pull = (wrong - agreeing * e) * r - k * pq
     out[VALUE] = log1p_01(e) + times(wrong, fabs(z)) + c[0] * ((wrong + agreeing * e) * r)
     out[SLOPE] = pull if z > 0 else -pull
-    out[CURVATURE] = pq * (one + c[0] * (agreeing - wrong) * ((one - e) * r))
+    out[CURVATURE] = pq * (r * ((one + k) + e * (one - k)))
 
 
 cdef inline void brier(floating z, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:

@@ -226,7 +226,8 @@ cdef class Call:
             self.divisor = weights if self.normalizer is None else self.normalizer
         self.scale = 1 / self.divisor if self.divisor != 0 else 0  # 0: nothing is left to average
         if not (isfinite(self.divisor) and isfinite(self.scale)):
-            raise ValueError(f"the weights add up to {self.divisor}, which float64 cannot divide by")
+            what = "the weights add up to" if self.normalizer is None else "normalizer is"
+            raise ValueError(f"{what} {self.divisor}, which float64 cannot divide by")
 
     cdef result(self, double total):
         """What the caller gets, from the weighted sum of the losses."""
@@ -300,7 +301,7 @@ def elementwise(
             call.scale, call.sums, call.values, derivatives, call.threads
         )
         if total is None:
-            _checks.raise_outside(zip((name, "target", third_name), (p, t, u), domains), call.weight)
+            _checks.raise_outside(zip((name, "target", third_name), (p, t, u), domains), p.dtype, call.weight)
     return call.result(total)
 
 

@@ -19,9 +19,9 @@ from fastloss.kernels.regression cimport (
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
-from fastloss.kernels.vecmath cimport fabs
-from libc.float cimport DBL_MAX, FLT_MAX
-from libc.math cimport INFINITY, NAN, fmin
+from fastloss.kernels.vecmath cimport at_most, copysign, fabs
+from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport INFINITY, NAN, fmax, fmin
 
 import numpy as np
 
@@ -333,7 +333,7 @@ cdef inline void weigh(floating* x, const double* weight, double scale, Py_ssize
     """x *= scale * weight, where a weight of 0 gives 0 whatever x is. NULL is passed over."""
     cdef Py_ssize_t i
     for i in range(n if x != NULL else 0):
-        x[i] = 0 if weight[i] == 0 else <floating> (x[i] * (scale * weight[i]))
+        x[i] = 0 if weight[i] == 0 else <floating> (x[i] * at_most(scale * weight[i], <double> DBL_MAX))
 
 
 cdef struct Rows:           # where the third operand has leading axes of pred alone, an element of it has a row of pred
@@ -491,6 +491,11 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
     return total
 
 
+cdef double in_range(double x, double smallest, double largest):
+    """x, if it is not 0 of a magnitude in this range: so that a parameter beyond the dtype does not become 0 or inf."""
+    return x if x == 0 else copysign(fmin(fmax(fabs(x), smallest), largest), x)
+
+
 def run(
     int loss, tuple inputs, Py_ssize_t third_inner, cnp.ndarray weight, Py_ssize_t weight_inner, tuple parameters,
     tuple domains, bint check_only, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
@@ -507,7 +512,7 @@ def run(
     cdef cnp.ndarray edges = None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(pred)
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
-    cdef double largest = FLT_MAX if single else DBL_MAX
+    cdef double smallest = FLT_MIN if single else DBL_MIN, largest = FLT_MAX if single else DBL_MAX
     cdef char bad = 0
     cdef double total
     cdef int k
@@ -520,7 +525,7 @@ def run(
     if len(parameters) > MAX_PARAMETERS:
         raise IndexError("too many parameters: raise MAX_PARAMETERS")
     for k in range(MAX_PARAMETERS):
-        call.parameters[k] = fmin(parameters[k], largest) if k < len(parameters) else 0
+        call.parameters[k] = in_range(parameters[k], smallest, largest) if k < len(parameters) else 0
     call.scale = fmin(scale, FLT_MAX) if single and weight is None else scale  # a slope of 0 times inf would be NaN
     call.sum_values = sum_values
     call.value = address(value)

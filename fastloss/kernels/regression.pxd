@@ -150,10 +150,22 @@ cdef inline void log_cosh(
     out[CURVATURE] = 4 * ((e * scale) * scale)
 
 
+# The robust losses of u = r / c. c: c, 1 / c. Near 0 all of them are r^2 / 2: this is written where u^2 may underflow,
+# and c comes as two factors, since c^2 may overflow.
+
+
+cdef inline bint near(floating u) noexcept nogil:
+    """Whether 1 + u is 1."""
+    if floating is float:
+        return u < <float> 2.0**-25
+    else:
+        return u < <double> 2.0**-54
+
+
 cdef inline void fair(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
-    """c: c, 1 / c, c^2."""
     cdef floating one = 1, r = p - t, a = fabs(r * c[1]), scale = one / (one + a)
-    out[VALUE] = c[2] * x_minus_log1p(a)
+    cdef floating rest = c[0] * (c[0] * x_minus_log1p(a))
+    out[VALUE] = c[0] * fabs(r) if far(a) else (<floating> 0.5 * r * r if near(a) else rest)
     out[SLOPE] = copysign(c[0], r) if far(a) else r * scale
     out[CURVATURE] = scale * scale
 
@@ -161,11 +173,10 @@ cdef inline void fair(floating p, floating t, floating u, floating e, const floa
 cdef inline void cauchy(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """c: c, 1 / c, c^2 / 2."""
     # Far out log1p(a^2) is 2 log1p(a), and a^2 / (1 + a^2) is 1.
-    cdef floating one = 1, r = p - t, a = fabs(r * c[1]), x = a * a
+    cdef floating one = 1, half = <floating> 0.5, r = p - t, a = fabs(r * c[1]), x = a * a
     cdef floating scale = one / (a if far(a) else one + x), logarithm = log1p(a if far(a) else x)
-    out[VALUE] = c[2] * (logarithm + logarithm if far(a) else logarithm)
+    out[VALUE] = half * r * r if near(x) else c[0] * (c[0] * (logarithm if far(a) else half * logarithm))
     out[SLOPE] = copysign((c[0] if far(a) else fabs(r)) * scale, r)
     out[CURVATURE] = (-scale if far(a) else (one - x) * scale) * scale
 
@@ -173,9 +184,8 @@ cdef inline void cauchy(
 cdef inline void geman_mcclure(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """c: c, 1 / c, c^2 / 2."""
-    cdef floating one = 1, r = p - t, a = r * c[1], x = a * a, scale = one / (one + x)
-    out[VALUE] = c[2] if far(x) else <floating> 0.5 * r * r * scale
+    cdef floating one = 1, half = <floating> 0.5, r = p - t, a = r * c[1], x = a * a, scale = one / (one + x)
+    out[VALUE] = c[0] * (half * c[0]) if far(x) else half * r * r * scale
     out[SLOPE] = 0 if scale == 0 else r * scale * scale
     out[CURVATURE] = 0 if scale == 0 else (one - <floating> 3 * x) * scale * scale * scale
 
@@ -188,18 +198,17 @@ cdef inline floating exp_minus_square(floating p, floating t, floating u, const 
 cdef inline void welsch(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """c: c, 1 / c, c^2 / 2. e: exp(-(r / c)^2)."""
-    cdef floating one = 1, r = p - t, a = r * c[1], x = a * a
-    out[VALUE] = -c[2] * expm1(-x)
+    """e: exp(-u^2)."""
+    cdef floating one = 1, half = <floating> 0.5, r = p - t, a = r * c[1], x = a * a
+    out[VALUE] = half * r * r if near(x) else c[0] * (c[0] * (-half * expm1(-x)))
     out[SLOPE] = 0 if e == 0 else r * e
     out[CURVATURE] = 0 if e == 0 else (one - (x + x)) * e
 
 
 cdef inline void tukey(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
-    """c: c^2, 1 / c, 1 / 6."""
     # 1 - y^3 = (1 - y) (1 + y + y^2), where y = 1 - (r / c)^2
     cdef floating one = 1, r = p - t, a = r * c[1], x = a * a, y = at_least(one - x, 0)
-    out[VALUE] = (r * r if x < 1 else c[0]) * (one + y + y * y) * c[2]
+    out[VALUE] = (r * r if x < 1 else c[0] * c[0]) * ((one + y + y * y) * <floating> (1.0 / 6))
     out[SLOPE] = 0 if y == 0 else r * y * y
     out[CURVATURE] = 0 if y == 0 else y * (one - <floating> 5 * x)
 

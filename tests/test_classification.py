@@ -734,7 +734,7 @@ def test_one_class_has_no_margin(loss, dtype):
     assert np.isnan(loss(z * NAN, np.zeros(4, int)))
 
 
-@pytest.mark.parametrize("classes", [1, 2, 3, 16, 31, 95, 96, 97, 511, 513, 1023, 1024, 1025, 2049, 5000])
+@pytest.mark.parametrize("classes", [1, 2, 3, 16, 31, 63, 64, 65, 95, 96, 97, 511, 513, 1023, 1024, 1025, 2049, 5000])
 @each_dtype
 def test_awkward_sizes_of_margin_losses(classes, dtype):
     """Differences of these scores are exact, and so are the derivatives: to one rounding in float32."""

@@ -24,7 +24,6 @@ cdef enum:
     VECTOR = 16             # elements; LANES is a multiple of it
     STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
-    SHORT_ROW = 96          # classes: up to here, lanes across samples beat a pass along the row
     SHORT_INNER = 16        # samples side by side in memory: from here, lanes need no transposed copy
 
 cdef enum Layout:
@@ -246,11 +245,11 @@ cdef inline double run_all(
     return total
 
 
-cdef inline void choose_layout(Call* call, Py_ssize_t itemsize) noexcept:
+cdef inline void choose_layout(Call* call, Py_ssize_t itemsize, Py_ssize_t short_row) noexcept:
     """Layout and tile: they depend on shape and dtype alone, as all partitions do."""
     cdef Py_ssize_t samples = call.outer * call.inner, cells = CELL_BYTES // itemsize
     cdef Py_ssize_t fit = cells // call.classes // VECTOR * VECTOR
-    if call.inner == 1 and call.classes > SHORT_ROW:
+    if call.inner == 1 and call.classes > short_row:
         call.layout = ROWS
         call.tile = min(MAX_SAMPLES, max(1, cells // call.classes))
     elif call.inner < SHORT_INNER and fit > 0:
@@ -264,7 +263,7 @@ cdef inline void choose_layout(Call* call, Py_ssize_t itemsize) noexcept:
 
 
 cdef inline object run_loss(
-    single_tile run_single, double_tile run_double,
+    single_tile run_single, double_tile run_double, Py_ssize_t short_row,
     int loss, cnp.ndarray pred, cnp.ndarray target, bint labels, tuple shape, cnp.ndarray weight,
     Py_ssize_t weight_inner, cnp.ndarray class_weight, long long ignore_index, double smoothing, tuple parameters,
     bint measure, double scale, bint sum_values, cnp.ndarray value, cnp.ndarray grad, cnp.ndarray hess, int threads
@@ -273,7 +272,7 @@ cdef inline object run_loss(
 
     With `measure`, nothing is written, and the sum is that of the weights. `shape` is (outer, classes, inner). Target
     probabilities and class weights are of the dtype of pred. threads = 0 stands for an input so small that releasing
-    the GIL would cost more than it gives.
+    the GIL would cost more than it gives. Up to `short_row` classes, lanes across samples beat a pass along the row.
     """
     cdef Call call
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
@@ -300,7 +299,7 @@ cdef inline object run_loss(
     call.value = address(value)
     call.grad = address(grad)
     call.hess = address(hess)
-    choose_layout(&call, cnp.PyArray_ITEMSIZE(pred))
+    choose_layout(&call, cnp.PyArray_ITEMSIZE(pred), short_row)
     if threads == 0:
         total = run_all(&call, single, run_single, run_double, 0, &bad)
     else:

@@ -21,6 +21,7 @@ cnp.import_array()
 
 cdef enum:
     MAX_LOSSES = 64
+    SHORT_ROW = 96          # classes: up to here, lanes across samples beat a pass along the row
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. A line `cdef void ...` makes the loop of one loss over the samples of a tile, for float and for double;
@@ -533,6 +534,6 @@ def run(
 ):
     """See run_loss in class_axis.pxd."""
     return run_loss(
-        run_tile[float], run_tile[double], loss, pred, target, labels, shape, weight, weight_inner, class_weight,
-        ignore_index, smoothing, parameters, measure, scale, sum_values, value, grad, hess, threads
+        run_tile[float], run_tile[double], SHORT_ROW, loss, pred, target, labels, shape, weight, weight_inner,
+        class_weight, ignore_index, smoothing, parameters, measure, scale, sum_values, value, grad, hess, threads
     )

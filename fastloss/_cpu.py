@@ -39,6 +39,7 @@ class Kernels:
     elementwise: Any
     regularization: Any
     softmax: Any
+    summed: Any
 
     def select(self, level: str) -> None:
         supported = supported_levels()
@@ -47,6 +48,7 @@ class Kernels:
         self.elementwise = kernel("elementwise", level)
         self.regularization = kernel("regularization", level)
         self.softmax = kernel("softmax", level)
+        self.summed = kernel("summed", level)
         self.level = level
 
 

@@ -481,6 +481,8 @@ def test_empty(case, dtype):
 @pytest.mark.parametrize("where", [0, 17, -1])
 def test_nan_propagates(case, dtype, where, level):
     """A NaN in pred makes its own loss and gradient NaN, and no other."""
+    if case.sums_terms:
+        pytest.skip("a NaN counts where its term does: see test_divergence.py")
     problem = case.problem((50,) if not case.has_classes else (50, 5), dtype=dtype)
     if case.has_classes and problem.target.shape == (50,):
         problem = problem.with_(target=np.clip(problem.target, 1, None))  # none is ignored

@@ -649,7 +649,7 @@ def categorical_cross_entropy(
         axis=axis,
         class_weight=class_weight,
         ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
+        label_smoothing=number(label_smoothing, "label_smoothing", 0, 1),
         domains=("probability", "unit interval"),
     )
 

@@ -44,6 +44,8 @@ def well_conditioned(case, dtype):
 @each_type
 def test_values(case, dtype, level):
     limit = 6 if case.parameters else 4  # every option adds a rounding or two
+    if case.sums_terms and dtype is np.float64:
+        limit += 2  # the sum over the classes rounds as well
     for problem in well_conditioned(case, dtype):
         expected = problem.expected(reduction="none")
         assert ulps(problem.value(reduction="none"), expected.value, expected.sizes[0]) <= limit
@@ -58,7 +60,7 @@ def test_derivatives(case, dtype, level):
         expected = problem.expected(reduction="none")
         grad, hess = problem.grad_and_hess(reduction="none")
         sums_in_own_type = case.has_classes and dtype is np.float64  # the sum over the classes rounds as well
-        sizes = [0, 0] if case.has_classes else expected.sizes[1:]
+        sizes = [0, 0] if case.has_classes and not case.sums_terms else expected.sizes[1:]
         assert ulps(grad, expected.grad, sizes[0]) <= (6 if sums_in_own_type or case.parameters else 4)
         assert ulps(hess, expected.hess, sizes[1]) <= (10 if case.parameters else 8)
 

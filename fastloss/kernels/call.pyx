@@ -359,8 +359,8 @@ def summed(
     `target` has the shape of `pred`; where the loss takes ignore_index, it may be class indices too. `kernel` is the
     name in the driver's list, if not that of the loss. `names` are those of `pred` and `target`, and `domains` say what
     elements of these may be: see DOMAINS in _checks.py. `pair` says that the loss has a gradient by both. A loss gets as
-    further parameters the factor and the summand of a smoothed target if it takes label_smoothing, and with `mean` one
-    over the number of classes. `light` is as for `elementwise`.
+    further parameters the factor and the summand of a smoothed target if it takes label_smoothing, which is checked
+    already, and with `mean` one over the number of classes. `light` is as for `elementwise`.
     """
     p = floating(pred, names[0])
     axis, batch, shape = class_shape(p, axis)
@@ -378,7 +378,6 @@ def summed(
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], FLOAT64)
     one_class = is_labels
     if label_smoothing is not None:
-        label_smoothing = number(label_smoothing, "label_smoothing", 0, 1)
         parameters += (1 - label_smoothing, label_smoothing / shape[1])
         one_class = is_labels and label_smoothing == 0
     if mean:

@@ -2,9 +2,9 @@
 
 from cython cimport floating
 
-from fastloss.kernels.binary cimport binary_cross_entropy_with_logits, normal
+from fastloss.kernels.binary cimport normal
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, SLOPE, SLOPE_2, VALUE
-from fastloss.kernels.vecmath cimport at_least, exp, expm1, expm1_minus_x, fabs, log, log1p
+from fastloss.kernels.vecmath cimport at_least, exp, expm1, expm1_minus_x, fabs, log, log1p, log1p_01, log_near_one
 
 
 cdef inline floating exp_of_t(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -43,9 +43,12 @@ cdef inline void nll(floating p, floating t, floating u, floating e, const float
 cdef inline void multilabel_soft_margin(
     floating z, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """e: exp(-abs(z)). c: 1 / C."""
-    cdef floating[4] options = [0, 1, c[0], c[0]]
-    binary_cross_entropy_with_logits(z, t, <floating> 1, e, options, out)
+    """e: exp(-abs(z)). c: 1 / C. As binary_cross_entropy_with_logits in binary.pxd, with fewer roundings."""
+    cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
+    cdef floating r = c[0] / (one + e), pull = (wrong - agreeing * e) * r
+    out[VALUE] = c[0] * (log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z)))
+    out[SLOPE] = pull if z > 0 else -pull
+    out[CURVATURE] = e * r / (one + e)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -85,18 +88,18 @@ cdef inline void js_divergence(
     cdef floating w_top = c[0] if t > p else c[1], w_bottom = c[1] if t > p else c[0]
     cdef floating decay = one / (one + e), fall = one if e > far else e * decay  # exp(bottom - top), and 1 - that
     cdef floating rise = w_top * e                                              # expm1(m - bottom)
-    cdef floating above = -log1p(-(w_bottom * fall))                             # top - m
-    cdef floating below = (top - bottom) - above if e > far else log1p(rise)     # m - bottom
+    cdef floating ratio = w_top + w_bottom * decay, drop = -(w_bottom * fall)   # exp(m - top), and that - 1
+    cdef floating above = -log_near_one(ratio, drop)                            # top - m
+    cdef floating below = (top - bottom) - above if e > far else log1p(rise)    # m - bottom
     cdef floating high = w_top * exp(top), low = w_bottom * exp(bottom)
     cdef floating low_below = 0 if low == 0 else low * below
-    cdef floating inverse = one / (w_top + w_bottom * decay)
-    out[VALUE] = high * expm1_minus_x(-above, -(w_bottom * fall)) + (
+    out[VALUE] = high * expm1_minus_x(-above, drop) + (
         low * expm1_minus_x(below, rise) if rise < 16 else w_bottom * (high * fall) - low_below
     )
     out[SLOPE] = zero - low_below if t > p else high * above
     out[SLOPE_2] = high * above if t > p else zero - low_below
-    cdef floating by_top = high * (above + w_bottom * decay * inverse)
-    cdef floating by_bottom = low * (w_top * inverse) - low_below
+    cdef floating by_top = high * (above + w_bottom * decay / ratio)
+    cdef floating by_bottom = low * (w_top / ratio) - low_below
     out[CURVATURE] = by_bottom if t > p else by_top
     out[CURVATURE_2] = by_top if t > p else by_bottom
 

@@ -19,6 +19,9 @@ cnp.import_array()
 # What a method of a loss wants: any sum of these.
 VALUE, GRAD, HESS = 1, 2, 4
 
+# The passes of a kernel over its input: see summed.pyx.
+cdef int RUN = 0, MEASURE = 1, CHECK = 2
+
 # The arguments that every loss takes.
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 
@@ -400,19 +403,23 @@ def summed(
         derivatives = (call.grads[0], call.hesses[0], call.grads[1], call.hesses[1])
     driver = kernels.summed
     place = driver.LOSSES[loss if kernel is None else kernel]
-    # First only check the operands and sum the weights that the target brings: before anything is written.
-    for measure in [True, False] if by_target or call.in_place and domains != (None, None) else [False]:
-        total = driver.run(
+    # What is written over, or divided by, must be known to be right before anything is written.
+    stages = [RUN]
+    if want != VALUE and (by_target or call.in_place):
+        stages = [CHECK if call.in_place else MEASURE, RUN]
+    for stage in stages:
+        sums = driver.run(
             place, p, t, is_labels, one_class, shape, call.weight, call.weight_inner, w,
-            -1 if ignore_index is None else ignore_index, parameters, domains, measure, call.scale, call.sums,
+            -1 if ignore_index is None else ignore_index, parameters, domains, stage, call.scale, call.sums,
             call.values, derivatives, call.threads
         )
-        if total is None:
+        if sums is None:
             _checks.raise_term(
                 names, p, t, domains, axis, call.weight, w, ignore_index, is_labels, one_class
             )
-        if measure and by_target:
-            call.divide_by(total)
+        total, mass = sums
+        if by_target:
+            call.divide_by(mass)
     return call.result(total)
 
 

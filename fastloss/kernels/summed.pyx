@@ -77,11 +77,16 @@ add("gaussian_kl", gaussian_kl_loops[float], gaussian_kl_loops[double])
 
 # ---------------------------------------------------------------------------------------------------------------------
 
+cdef enum Pass:
+    RUN
+    MEASURE         # only sum the weights
+    CHECK           # that, and check all operands
+
 DOMAINS = {None: ANY, "unit interval": UNIT_INTERVAL, "probability": PROBABILITY}
 
 cdef struct Call:
     int loss
-    bint measure            # only check the operands and sum the weights
+    int stage               # a Pass
     bint one_class          # only the class of the label has a term
     Py_ssize_t outer
     Py_ssize_t classes
@@ -110,8 +115,9 @@ cdef struct Samples:        # of a tile; side by side in an array of the shape o
     Py_ssize_t first        # the element that is the first class of the first
     Py_ssize_t blocks       # outer indices
     bint weighted           # whether a weight, of a sample or a class, may be other than 1
+    double mass             # the sum of the weights that the targets bring to the mean
     double[TILE] weight     # 0 where the sample does not count
-    long long[TILE] place   # the element that is the class of the label, or -1 if the sample does not count
+    long long[TILE] place   # the element that is the class of the label
     double[TILE] total      # sum of the terms so far
 
 cdef struct Memory:         # what a thread works with: floating[TILE] each, then doubles
@@ -209,11 +215,11 @@ cdef inline void add_terms(
 
 cdef bint prepare(const Call* call, Samples* s, Memory* memory) noexcept nogil:
     """Weights, and places of the labels, of the samples of a tile; whether a label is not valid."""
-    cdef Py_ssize_t block = call.classes * call.inner, per_block = s.n // s.blocks, b, j, k = 0
-    cdef long long invalid = -1 if call.ignore_index != -1 else -2, label
-    cdef double mass = 0
-    cdef int bad = 0, beyond
+    cdef Py_ssize_t per_block = s.n // s.blocks, b, k
+    cdef long long invalid = -1 if call.ignore_index != -1 else -2, label, place
+    cdef long long bad = 0, dropped = 0, beyond, out
     s.weighted = call.weight.data != NULL or call.class_weight.data != NULL
+    s.mass = 0
     for k in range(s.n):
         s.weight[k] = 1
         s.total[k] = 0
@@ -222,27 +228,34 @@ cdef bint prepare(const Call* call, Samples* s, Memory* memory) noexcept nogil:
     if call.labels == NULL:
         return False
     load_labels(call.labels, call.label_type, s.start, s.place, s.n, invalid)
-    k = 0
-    for b in range(s.blocks):
-        for j in range(per_block):
-            label = s.place[k]
-            beyond = (label < 0) | (label >= call.classes)
-            bad |= beyond & (label != call.ignore_index)
-            # Also in the second pass, after all labels were found valid: another thread may write to the array.
-            if beyond or label == call.ignore_index:
-                s.weight[k] = 0
-            elif call.weight_of != NULL:
-                mass = s.weight[k] * call.weight_of[label]
-                if call.one_class:
-                    s.weight[k] = mass
-            if call.measure:
-                s.total[k] = mass if call.weight_of != NULL and s.weight[k] != 0 else s.weight[k]
-            if s.weight[k] == 0:
-                s.weighted = True
-                s.place[k] = -1
-            else:
-                s.place[k] = s.first + b * block + label * call.inner + j
-            k += 1
+    for k in range(s.n):
+        label = s.place[k]
+        beyond = (label < 0) | (label >= call.classes)
+        bad |= beyond & (label != call.ignore_index)
+        # Also in the second pass, after all labels were found valid: another thread may write to the array.
+        out = beyond | (label == call.ignore_index)
+        dropped |= out
+        s.weight[k] = 0 if out else s.weight[k]
+        s.place[k] = 0 if out else label
+    s.weighted = s.weighted or dropped != 0
+    if call.weight_of == NULL:
+        s.mass = ordered_sum(s.weight, s.n)
+    else:
+        for k in range(s.n):
+            memory.weight[k] = s.weight[k] * call.weight_of[s.place[k]]
+        s.mass = ordered_sum(memory.weight, s.n)
+        if call.one_class:
+            for k in range(s.n):
+                s.weight[k] = memory.weight[k]
+    place = s.first
+    if call.inner == 1:
+        for k in range(s.n):
+            s.place[k] += place + k * call.classes
+    else:
+        for b in range(s.blocks):
+            for k in range(b * per_block, (b + 1) * per_block):
+                s.place[k] = place + s.place[k] * call.inner + k
+            place += call.classes * call.inner - per_block
     return bad
 
 
@@ -276,8 +289,7 @@ cdef void run_loops(const Call* call, const Tile* x, floating* _) noexcept nogil
 cdef double run_piece(
     const Call* call, Samples* s, Memory* memory, floating* _, Py_ssize_t start, Py_ssize_t n, char* bad
 ) noexcept nogil:
-    """Elements start to start + n of all classes: the sum of their weighted terms, or with `measure` of their weights.
-    """
+    """Elements start to start + n of all classes: the sum of their weighted terms."""
     cdef double* weight = memory.weight if s.weighted else NULL
     cdef const floating* p
     cdef const floating* t
@@ -286,10 +298,11 @@ cdef double run_piece(
     cdef Tile x
     if weight != NULL:
         weigh_elements(call, s, memory, start, n)
-    p = read(call, memory, 0, start, n, _)
     if call.labels == NULL:
         t = read(call, memory, 1, start, n, _)
         bad[0] |= outside(call.domains[1], t, weight, n)
+        if call.class_weight.data != NULL:
+            s.mass += weighted_sum(t, weight, n)
     else:
         t = hot = <floating*> memory.copies[1]
         for k in range(n):
@@ -298,9 +311,12 @@ cdef double run_piece(
             place = s.place[k] - start
             if 0 <= place < n:
                 hot[place] = 1
+    if call.stage == MEASURE:
+        return 0
+    p = read(call, memory, 0, start, n, _)
     bad[0] |= outside(call.domains[0], p, weight, n)
-    if call.measure:
-        return 0 if weight == NULL or call.labels != NULL else weighted_sum(t, weight, n)
+    if call.stage == CHECK:
+        return 0
     x.p = p
     x.t = x.u = t
     x.e = memory.scratch
@@ -343,49 +359,54 @@ cdef double run_one_class(const Call* call, Samples* s, Memory* memory, floating
     cdef const floating* pred = <const floating*> call.inputs[0].data
     cdef floating* p = <floating*> memory.copies[0]
     cdef floating* t = <floating*> memory.copies[1]
+    cdef const double* weight = s.weight if s.weighted else NULL
     cdef floating* derivative
     cdef Py_ssize_t c, k, n
     cdef Tile x
     cdef int j
     for k in range(s.n):
         t[k] = 1
-        p[k] = 1 if s.place[k] < 0 else pred[s.place[k]]
-    bad[0] |= outside(call.domains[0], p, s.weight, s.n)
-    if call.measure:
+        p[k] = pred[s.place[k]]
+    bad[0] |= outside(call.domains[0], p, weight, s.n)
+    if call.stage == CHECK:
         return 0
     x.p = p
     x.t = x.u = t
     x.e = memory.scratch
     x.n = s.n
-    x.scale = 1
+    x.scale = call.scale_unweighted if weight == NULL else 1
     x.value = memory.value if call.value != NULL or call.sum_values else NULL
     for j in range(DERIVATIVES):
         x.out[j] = NULL if call.out[j] == NULL else memory.out[j]
     run_loops(call, &x, _)
     for j in range(DERIVATIVES):
         if call.out[j] != NULL:
-            weigh(<floating*> x.out[j], s.weight, call.scale, s.n)
+            if weight != NULL:
+                weigh(<floating*> x.out[j], weight, call.scale, s.n)
             derivative = <floating*> call.out[j]
             n = call.classes * call.inner * s.blocks if call.width == call.inner else s.n
             for c in range(1 if call.width == call.inner else call.classes):
                 for k in range(n):
                     derivative[s.first + c * call.inner + k] = 0
             for k in range(s.n):
-                if s.place[k] >= 0:
-                    derivative[s.place[k]] = (<floating*> x.out[j])[k]
+                derivative[s.place[k]] = (<floating*> x.out[j])[k]
     if call.value != NULL:
         for k in range(s.n):
             s.total[k] = 0 if s.weight[k] == 0 else s.weight[k] * (<floating*> x.value)[k]
-    return weighted_sum(<floating*> x.value, s.weight, s.n) if call.sum_values else 0
+    if not call.sum_values:
+        return 0
+    return ordered_sum(<floating*> x.value, s.n) if weight == NULL else weighted_sum(<floating*> x.value, weight, s.n)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
-cdef double run_tile(const Call* call, Memory* memory, floating* _, Py_ssize_t tile, char* bad) noexcept nogil:
+cdef double run_tile(
+    const Call* call, Memory* memory, floating* _, Py_ssize_t tile, double* mass, char* bad
+) noexcept nogil:
     cdef Py_ssize_t block = call.classes * call.inner, strips, strip, k
     cdef Samples s
-    cdef double total
+    cdef double total = 0
     if call.width == call.inner:
         s.blocks = min(call.blocks, call.outer - tile * call.blocks)
         s.n = s.blocks * call.inner
@@ -399,19 +420,22 @@ cdef double run_tile(const Call* call, Memory* memory, floating* _, Py_ssize_t t
         s.start = tile // strips * call.inner + strip
         s.first = tile // strips * block + strip
     bad[0] |= prepare(call, &s, memory)
-    if call.one_class:
+    if call.stage == MEASURE and call.labels != NULL:
+        pass
+    elif call.one_class:
         total = run_one_class(call, &s, memory, _, bad)
     else:
         total = run_all_classes(call, &s, memory, _, bad)
-    if call.measure and call.labels != NULL:
-        total = ordered_sum(s.total, s.n)
-    if call.value != NULL and not call.measure:
+    mass[0] += s.mass
+    if call.value != NULL and call.stage == RUN:
         for k in range(s.n):
             (<floating*> call.value)[s.start + k] = <floating> s.total[k]
     return total
 
 
-cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, char* bad) noexcept nogil:
+cdef double run_chunk(
+    const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, double* mass, char* bad
+) noexcept nogil:
     cdef floating[(4 + DERIVATIVES) * TILE + 16] arrays
     cdef floating* array = aligned(arrays)
     cdef Memory memory
@@ -425,26 +449,28 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
     for k in range(DERIVATIVES):
         memory.out[k] = array + (4 + k) * TILE
     memory.phase = memory.reach = 0
-    bad[0] = 0
+    mass[0] = bad[0] = 0
     for tile in range(start, stop):
-        total += run_tile(call, &memory, _, tile, bad)
+        total += run_tile(call, &memory, _, tile, mass, bad)
     return total
 
 
-cdef double run_all(const Call* call, floating* _, int threads, char* bad) noexcept nogil:
+cdef double run_all(const Call* call, floating* _, int threads, double* mass, char* bad) noexcept nogil:
     """Run all chunks; their sums are added in order, so the result does not depend on the number of threads."""
     cdef double[MAX_CHUNKS] partial
+    cdef double[MAX_CHUNKS] partial_mass
     cdef char[MAX_CHUNKS] flag
     cdef Py_ssize_t size = chunk_size(call.tiles, 1), chunks = (call.tiles + size - 1) // size, k
     cdef double total = 0
     if threads <= 1:
         for k in range(chunks):
-            partial[k] = run_chunk(call, _, k * size, min(call.tiles, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(call.tiles, (k + 1) * size), &partial_mass[k], &flag[k])
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain(chunks, threads), num_threads=threads):
-            partial[k] = run_chunk(call, _, k * size, min(call.tiles, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(call.tiles, (k + 1) * size), &partial_mass[k], &flag[k])
     for k in range(chunks):
         total += partial[k]
+        mass[0] += partial_mass[k]
         bad[0] |= flag[k]
     return total
 
@@ -474,12 +500,13 @@ cdef void choose_tiles(Call* call) noexcept:
 def run(
     int loss, cnp.ndarray pred, cnp.ndarray target, bint labels, bint one_class, tuple shape, cnp.ndarray weight,
     Py_ssize_t weight_inner, cnp.ndarray class_weight, long long ignore_index, tuple parameters, tuple domains,
-    bint measure, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
+    int stage, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
 ):
-    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an operand is not valid.
+    """Run one loss over checked, C-contiguous arrays: the weighted sum, and the weights that the targets bring.
 
-    With `measure`, nothing is written, and the sum is that of the weights which the targets bring, as far as there are
-    class indices or class weights. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is
+    Or None where an operand is not valid. The weights are those of class indices, and of probabilities with class
+    weights. Only a `stage` RUN writes; the others, MEASURE and CHECK, come first where there is something to find out
+    before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is
     said of pred and target; `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there
     is not is None. With `one_class`, labels say which elements of pred count. threads = 0 stands for an input so small
     that releasing the GIL would cost more than it gives.
@@ -488,10 +515,10 @@ def run(
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
     cdef double largest = FLT_MAX if single else DBL_MAX
     cdef char bad = 0
-    cdef double total
+    cdef double total, mass = 0
     cdef int k
     call.loss = loss
-    call.measure = measure
+    call.stage = stage
     call.one_class = one_class
     call.outer, call.classes, call.inner = shape
     call.inputs[0] = operand(pred, 1)
@@ -516,11 +543,11 @@ def run(
         call.out[k] = address(derivatives[k])
     choose_tiles(&call)
     if threads == 0:
-        total = run_all(&call, <float*> NULL, 0, &bad) if single else run_all(&call, <double*> NULL, 0, &bad)
+        total = run_all(&call, <float*> NULL, 0, &mass, &bad) if single else run_all(&call, <double*> NULL, 0, &mass, &bad)
     else:
         with nogil:
             total = (
-                run_all(&call, <float*> NULL, threads, &bad) if single
-                else run_all(&call, <double*> NULL, threads, &bad)
+                run_all(&call, <float*> NULL, threads, &mass, &bad) if single
+                else run_all(&call, <double*> NULL, threads, &mass, &bad)
             )
-    return None if bad else total
+    return None if bad else (total, mass)

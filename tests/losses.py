@@ -414,9 +414,7 @@ SMOOTHED = [*OF_CLASSES, {"label_smoothing": 0.1}, {"class_weight": weight_per_c
 
 SUMMED = [
     *cases("categorical_cross_entropy", {"ignore_index": 0}, *SMOOTHED, pred=inside_unit, **of_labels),
-    *cases(
-        "categorical_cross_entropy", *SMOOTHED, pred=inside_unit, **of_terms | {"target": labels_some_ignored}
-    ),
+    *cases("categorical_cross_entropy", *SMOOTHED, pred=inside_unit, **of_terms | {"target": labels_some_ignored}),
     *cases(
         "categorical_cross_entropy",
         *SMOOTHED,
@@ -440,9 +438,7 @@ SUMMED = [
         by=("pred", "target"),
         **of_terms,
     ),
-    *cases(
-        "gaussian_kl", inputs={"mu": real, "log_var": real}, by=("mu", "log_var"), last_axis=True, **of_terms
-    ),
+    *cases("gaussian_kl", inputs={"mu": real, "log_var": real}, by=("mu", "log_var"), last_axis=True, **of_terms),
 ]
 
 CASES = ELEMENTWISE + CLASSES + SUMMED

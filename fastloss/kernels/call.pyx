@@ -57,10 +57,13 @@ def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint abov
     return _checks.number(x, name, low, high, above=above, below=below)
 
 
-cdef class_shape(cnp.ndarray pred, axis):
-    """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
+cdef class_shape(cnp.ndarray pred, axis, str has_axis="pred must have a class axis"):
+    """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner).
+
+    `has_axis` is for the message on an array without any.
+    """
     cdef int ndim = cnp.PyArray_NDIM(pred), index
-    index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim)
+    index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim, has_axis)
     shape = (<object> pred).shape
     return index, shape[:index] + shape[index + 1:], around(pred, index)
 
@@ -366,9 +369,10 @@ def summed(
     already, and with `mean` one over the number of classes. `light` is as for `elementwise`.
     """
     p = floating(pred, names[0])
-    axis, batch, shape = class_shape(p, axis)
+    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along its axis")
+    axis, batch, shape = class_shape(p, axis, f"{names[0]} must have {an_axis}")
     if shape[1] == 0:
-        raise ValueError(f"{names[0]} must have at least one class, and has shape {p.shape}")
+        raise ValueError(f"{names[0]} must have at least one {one}, and has shape {p.shape}")
     cdef bint is_labels = False, by_target = False, one_class
     if ignore_index is not None:
         t, ignore_index = class_target(target, p, batch, ignore_index)

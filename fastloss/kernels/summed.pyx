@@ -114,7 +114,7 @@ cdef struct Samples:        # of a tile; side by side in an array of the shape o
     Py_ssize_t n
     Py_ssize_t first        # the element that is the first class of the first
     Py_ssize_t blocks       # outer indices
-    bint weighted           # whether a weight, of a sample or a class, may be other than 1
+    bint weighted           # whether a weight of theirs may be other than 1
     double mass             # the sum of the weights that the targets bring to the mean
     double[TILE] weight     # 0 where the sample does not count
     long long[TILE] place   # the element that is the class of the label
@@ -164,13 +164,23 @@ cdef inline void next_run(const Call* call, Run* run, Py_ssize_t n) noexcept nog
         run.n = min(n - run.start, call.width)
 
 
-cdef inline void weigh_elements(
+cdef inline const double* weights_of(
     const Call* call, const Samples* s, Memory* memory, Py_ssize_t start, Py_ssize_t n
 ) noexcept nogil:
-    """memory.weight = the weight of the sample times the weight of the class, for the elements of a piece."""
-    cdef Run run = first_run(call, s, start, n)
+    """Of the elements of a piece: the weight of the sample times that of the class, or NULL if there are none."""
+    cdef bint by_class = call.class_weight.data != NULL
     cdef double* weight = memory.weight
     cdef Py_ssize_t phase, k
+    cdef Run run
+    if by_class:
+        phase = start % (call.classes * call.inner)
+        if phase != memory.phase or n > memory.reach:
+            expand(&call.class_weight, start, memory.class_weight, n, <double*> memory.copies[0])  # not yet in use
+            memory.phase = phase
+            memory.reach = n
+    if not s.weighted:
+        return memory.class_weight if by_class else NULL
+    run = first_run(call, s, start, n)
     while run.start < n:
         if call.inner == 1:
             for k in range(run.n):
@@ -179,14 +189,10 @@ cdef inline void weigh_elements(
             for k in range(run.n):
                 weight[run.start + k] = s.weight[run.sample + k]
         next_run(call, &run, n)
-    if call.class_weight.data != NULL:
-        phase = start % (call.classes * call.inner)
-        if phase != memory.phase or n > memory.reach:
-            expand(&call.class_weight, start, memory.class_weight, n, <double*> memory.copies[0])  # not yet in use
-            memory.phase = phase
-            memory.reach = n
+    if by_class:
         for k in range(n):
             weight[k] *= memory.class_weight[k]
+    return weight
 
 
 cdef inline void add_terms(
@@ -218,7 +224,7 @@ cdef bint prepare(const Call* call, Samples* s, Memory* memory) noexcept nogil:
     cdef Py_ssize_t per_block = s.n // s.blocks, b, k
     cdef long long invalid = -1 if call.ignore_index != -1 else -2, label, place
     cdef long long bad = 0, dropped = 0, beyond, out
-    s.weighted = call.weight.data != NULL or call.class_weight.data != NULL
+    s.weighted = call.weight.data != NULL
     s.mass = 0
     for k in range(s.n):
         s.weight[k] = 1
@@ -245,6 +251,7 @@ cdef bint prepare(const Call* call, Samples* s, Memory* memory) noexcept nogil:
             memory.weight[k] = s.weight[k] * call.weight_of[s.place[k]]
         s.mass = ordered_sum(memory.weight, s.n)
         if call.one_class:
+            s.weighted = True
             for k in range(s.n):
                 s.weight[k] = memory.weight[k]
     place = s.first
@@ -290,14 +297,12 @@ cdef double run_piece(
     const Call* call, Samples* s, Memory* memory, floating* _, Py_ssize_t start, Py_ssize_t n, char* bad
 ) noexcept nogil:
     """Elements start to start + n of all classes: the sum of their weighted terms."""
-    cdef double* weight = memory.weight if s.weighted else NULL
+    cdef const double* weight = weights_of(call, s, memory, start, n)
     cdef const floating* p
     cdef const floating* t
     cdef floating* hot
     cdef Py_ssize_t k, place
     cdef Tile x
-    if weight != NULL:
-        weigh_elements(call, s, memory, start, n)
     if call.labels == NULL:
         t = read(call, memory, 1, start, n, _)
         bad[0] |= outside(call.domains[1], t, weight, n)

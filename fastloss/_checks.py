@@ -191,7 +191,8 @@ def raise_outside(inputs: Iterable[tuple[str, Any, str | None]], weight: NDArray
 
 
 def invalid_labels(target: NDArray[Any], classes: int, ignore_index: int) -> NDArray[np.bool_]:
-    return ~((target >= 0) & (target < classes) | (target == ignore_index))
+    invalid: NDArray[np.bool_] = ~((target >= 0) & (target < classes) | (target == ignore_index))
+    return invalid
 
 
 def raise_class_target(

@@ -369,7 +369,7 @@ def summed(
     already, and with `mean` one over the number of classes. `light` is as for `elementwise`.
     """
     p = floating(pred, names[0])
-    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along its axis")
+    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along the last")
     axis, batch, shape = class_shape(p, axis, f"{names[0]} must have {an_axis}")
     if shape[1] == 0:
         raise ValueError(f"{names[0]} must have at least one {one}, and has shape {p.shape}")

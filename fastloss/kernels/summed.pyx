@@ -101,10 +101,10 @@ cdef struct Call:
     long long ignore_index
     Operand weight
     Operand class_weight
-    const double* weight_of # the class weights once more, or NULL
+    const double* weight_of     # the class weights once more, or NULL
     double[MAX_PARAMETERS] parameters
     double scale
-    double scale_unweighted # the same, but finite in the dtype of pred: 0 times inf would be NaN
+    double scale_unweighted     # the same, but finite in the dtype of pred: 0 times inf would be NaN
     bint sum_values
     void* value
     void* out[DERIVATIVES]
@@ -548,7 +548,9 @@ def run(
         call.out[k] = address(derivatives[k])
     choose_tiles(&call)
     if threads == 0:
-        total = run_all(&call, <float*> NULL, 0, &mass, &bad) if single else run_all(&call, <double*> NULL, 0, &mass, &bad)
+        total = (
+            run_all(&call, <float*> NULL, 0, &mass, &bad) if single else run_all(&call, <double*> NULL, 0, &mass, &bad)
+        )
     else:
         with nogil:
             total = (

@@ -124,15 +124,14 @@ def axis(x: Any, ndim: int, has_axis: str = "pred must have a class axis") -> in
 
 
 def raise_not_for_classes(
-    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...]
+    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
 ) -> NoReturn:
-    """Raise the error for a target that is neither class indices nor probabilities."""
+    """Raise the error for a target that is not class indices, nor probabilities where these are allowed."""
     if target.shape == batch:
         dtype = np.asarray(given).dtype
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
-    raise ValueError(
-        f"target must have shape {batch} (class indices) or {pred.shape} (probabilities), not {target.shape}"
-    )
+    or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
+    raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}")
 
 
 def finite_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:

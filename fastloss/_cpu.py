@@ -37,6 +37,7 @@ class Kernels:
 
     level: str
     elementwise: Any
+    margins: Any
     regularization: Any
     softmax: Any
     summed: Any
@@ -46,6 +47,7 @@ class Kernels:
         if level not in supported:
             raise ValueError(f"CPU level {level!r} is not one that this machine supports: {', '.join(supported)}")
         self.elementwise = kernel("elementwise", level)
+        self.margins = kernel("margins", level)
         self.regularization = kernel("regularization", level)
         self.softmax = kernel("softmax", level)
         self.summed = kernel("summed", level)

@@ -25,11 +25,13 @@ __all__ = [
     "binary_focal",
     "brier",
     "categorical_cross_entropy",
+    "crammer_singer",
     "cross_entropy",
     "exponential",
     "hinge",
     "logistic",
     "modified_huber",
+    "multiclass_hinge",
     "multilabel_soft_margin",
     "nll",
     "perceptron",
@@ -580,6 +582,154 @@ def cross_entropy(
         class_weight=class_weight,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
+    )
+
+
+@Loss
+def multiclass_hinge(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 1.0,
+    power: int = 1,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Multi-class hinge loss of Weston and Watkins: every wrong class must stay a margin below the right one. For
+    linear machines and embeddings of which only the order of the scores counts, not their probabilities. It pushes all
+    wrong classes that are too close; `crammer_singer` only the closest.
+
+    For a class index y and class weights w (1 if there are none)::
+
+        w_y sum over j != y of max(0, z_j - z_y + margin)^power
+
+    It is not divided by the number of classes. Under "mean" the denominator is the sum of w_y, times the sample
+    weights, over the samples that are not ignored. With power=1 the gradient is w_y for each wrong class that is too
+    close, minus their sum for the right one, with the subgradient 0 at the kink, and the second derivative is 0. With
+    power=2 the gradient has no jumps, and the second derivative is 2 w_y, and for the right class their sum.
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ... A wrong
+        class at -inf contributes nothing; a right one at -inf costs inf, but with power=1 the gradient is finite. NaN
+        anywhere in a sample, or +inf at the right and at a wrong class, gives NaN throughout the sample.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`.
+    margin : float, default 1.0
+        By how much the right class has to lead.
+    power : {1, 2}, default 1
+        The power of the hinge.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class, which then stays a wrong class of the others.
+
+    References
+    ----------
+    J. Weston and C. Watkins, Support Vector Machines for Multi-Class Pattern Recognition, ESANN (1999).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> scores = np.array([[2.0, 1.5, 0.0], [0.0, 0.5, -np.inf]])
+    >>> fl.multiclass_hinge.value_and_grad(scores, np.array([0, 0]), reduction="none")
+    (array([0.5, 1.5]), array([[-1.,  1.,  0.],
+           [-1.,  1.,  0.]]))
+    >>> fl.multiclass_hinge(scores, np.array([0, 0]), power=2, reduction="none")
+    array([0.25, 2.25])
+    """
+    if number(power, "power") not in (1, 2):
+        raise ValueError(f"power must be 1 or 2, not {power!r}")
+    return class_axis(
+        want,
+        "multiclass_hinge",
+        pred,
+        target,
+        (number(margin, "margin"),),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        family="margins",
+        kernel="multiclass_hinge" if power == 1 else "squared_multiclass_hinge",
+        only_labels=True,
+    )
+
+
+@Loss
+def crammer_singer(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    margin: float = 1.0,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Multi-class hinge loss of Crammer and Singer: the closest wrong class must stay a margin below the right one. It
+    bounds the number of wrong decisions more tightly than `multiclass_hinge`, and its gradient has at most two entries
+    a sample.
+
+    For a class index y and class weights w (1 if there are none)::
+
+        w_y max over j != y of max(0, z_j - z_y + margin)
+
+    Under "mean" the denominator is the sum of w_y, times the sample weights, over the samples that are not ignored.
+    Where the loss is positive, the gradient is w_y for the largest wrong class, the first of these where several are
+    equal, and -w_y for the right one. The second derivative is 0.
+
+    Parameters
+    ----------
+    pred : array_like
+        Scores, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ... A wrong
+        class at -inf contributes nothing; a right one at -inf costs inf, but the gradient is finite. NaN anywhere in a
+        sample, or +inf at the right and at a wrong class, gives NaN throughout the sample.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`.
+    margin : float, default 1.0
+        By how much the right class has to lead.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class, which then stays a wrong class of the others.
+
+    References
+    ----------
+    K. Crammer and Y. Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines, JMLR 2
+    (2001).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> scores = np.array([[2.0, 1.5, 1.8], [0.0, 0.5, -np.inf]])
+    >>> fl.crammer_singer.value_and_grad(scores, np.array([0, 0]), reduction="none")
+    (array([0.8, 1.5]), array([[-1.,  0.,  1.],
+           [-1.,  1.,  0.]]))
+    """
+    return class_axis(
+        want,
+        "crammer_singer",
+        pred,
+        target,
+        (number(margin, "margin"),),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        family="margins",
+        only_labels=True,
     )
 
 

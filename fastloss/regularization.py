@@ -48,7 +48,7 @@ def l1(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l1.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (2.5, array([ 0.5,  0. , -0.5]))
     """
-    return _penalty(want, "l1", w, number(strength, "strength", 0), 0.0, common)
+    return _penalty(want, "l1", w, (number(strength, "strength", 0),), common)
 
 
 @Penalty
@@ -74,7 +74,7 @@ def l2(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l2.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (3.25, array([ 1. ,  0. , -1.5]))
     """
-    return _penalty(want, "l2", w, 0.0, number(strength, "strength", 0), common)
+    return _penalty(want, "l2", w, (number(strength, "strength", 0),), common)
 
 
 @Penalty
@@ -105,13 +105,11 @@ def elastic_net(
     (5.75, array([ 1.5,  0. , -2. ]))
     """
     strength, l1_ratio = number(strength, "strength", 0), number(l1_ratio, "l1_ratio", 0, 1)
-    return _penalty(want, "elastic_net", w, strength * l1_ratio, strength * (1 - l1_ratio), common)
+    return _penalty(want, "elastic_net", w, (strength * l1_ratio, strength * (1 - l1_ratio)), common)
 
 
-def _penalty(want: int, loss: str, w: ArrayLike, linear: float, square: float, common: Common) -> Any:
-    """linear abs(w) + square/2 w^2."""
-    common = {"reduction": "sum", **common}
-    return elementwise(want, loss, w, None, (linear, square), common, kernel="elastic_net", name="w", light=True)
+def _penalty(want: int, loss: str, w: ArrayLike, parameters: tuple[float, ...], common: Common) -> Any:
+    return elementwise(want, loss, w, None, parameters, {"reduction": "sum", **common}, name="w", light=True)
 
 
 def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

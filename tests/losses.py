@@ -406,6 +406,29 @@ CLASSES = [
     ),
 ]
 
+MARGINS = [
+    *cases(
+        "multiclass_hinge",
+        {},
+        {"ignore_index": 0},
+        {"margin": 0.25, "power": 2, "class_weight": weight_per_class},
+        target=labels,
+        has_classes=True,
+    ),
+    *cases("multiclass_hinge", {"power": 2}, target=labels_some_ignored, has_classes=True),
+    *cases(
+        "crammer_singer",
+        {},
+        {"ignore_index": 0},
+        {"margin": 0.25, "class_weight": weight_per_class},
+        target=labels,
+        has_classes=True,
+    ),
+    *cases("crammer_singer", target=labels_some_ignored, has_classes=True),
+]
+
+CLASSES += MARGINS
+
 of_labels = {"target": labels, "has_classes": True, "sums_terms": True}
 of_terms = {"has_classes": True, "sums_terms": True}
 PROBABILITIES = {"target": probabilities, "domains": {"target": IN_UNIT}}

@@ -386,6 +386,31 @@ def cross_entropy(z, t, w, mass, label_smoothing=0.0, z_loss=0.0):
     return loss, grad, hess
 
 
+def multiclass_hinge(z, t, w, mass, margin=1.0, power=1):
+    excess, size = excesses(z, t, margin)
+    loss, size = excess**power, power * excess ** (power - 1) * size
+    slope, bend = (np.sign(excess), 0 * t) if power == 1 else (2 * excess, 2 * np.sign(excess))
+    grad = slope - zero_or(t, slope.sum(axis=1, keepdims=True))
+    hess = bend + zero_or(t, bend.sum(axis=1, keepdims=True))
+    return Sized((mass * loss).sum(axis=1), (mass * size).sum(axis=1)), mass * grad, mass * hess
+
+
+def crammer_singer(z, t, w, mass, margin=1.0):
+    excess, size = excesses(z, t, margin)
+    first = np.where(t == 1, -np.inf, z).argmax(axis=1)[:, np.newaxis]
+    excess, size = (np.take_along_axis(x, first, axis=1) for x in (excess, size))
+    grad = np.sign(excess) * ((np.arange(z.shape[1]) == first) - t)
+    return Sized((mass * excess)[:, 0], (mass * size)[:, 0]), mass * grad, np.zeros_like(z)
+
+
+def excesses(z, t, margin):
+    """By how much each wrong class is too close, and the size of the numbers of which that is the difference."""
+    r = z - np.take_along_axis(z, t.argmax(axis=1)[:, np.newaxis], axis=1)  # of ignored samples anything
+    excess = np.where((t == 1) | (z == -np.inf), 0, np.maximum(0, r + margin))
+    excess = np.where(np.isnan(z + excess).any(axis=1, keepdims=True), np.nan, excess)
+    return excess, np.where(excess > 0, np.abs(r) + np.abs(margin), 0)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Sums of terms, one for each class
 

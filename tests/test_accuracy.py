@@ -150,6 +150,7 @@ def test_level_changes_every_kernel(level):
     assert _cpu.kernels.level == level
     suffix = level.replace("-", "_")
     assert _cpu.kernels.elementwise.__name__.endswith(suffix)
+    assert _cpu.kernels.margins.__name__.endswith(suffix)
     assert _cpu.kernels.softmax.__name__.endswith(suffix)
 
 

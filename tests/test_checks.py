@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from losses import CASES, IN_UNIT, NOT_NEGATIVE, ONE_OF_EACH, SIGN, assert_same_bits, like
+from losses import CASES, IN_UNIT, MARGINS, NOT_NEGATIVE, ONE_OF_EACH, SIGN, assert_same_bits, like
 
 import fastloss as fl
 
@@ -152,6 +152,8 @@ PARAMETERS = [
     ("cross_entropy", "z_loss", "finite and >= 0"),
     ("categorical_cross_entropy", "label_smoothing", "in [0, 1]"),
     ("js_divergence", "beta", "in (0, 1)"),
+    ("multiclass_hinge", "margin", "finite"),
+    ("crammer_singer", "margin", "finite"),
 ]
 
 
@@ -181,7 +183,7 @@ def test_numbers(loss, name, wanted):
 
 
 def test_every_number_is_tested():
-    listed = {(loss, name) for loss, name, _ in PARAMETERS}
+    listed = {(loss, name) for loss, name, _ in PARAMETERS} | {("multiclass_hinge", "power")}  # see test_margin_losses
     for case in CASES:
         own = inspect.signature(case.loss).parameters.keys() - case.inputs.keys()
         own -= {"sample_weight", "reduction", "normalizer", "out"}
@@ -240,6 +242,23 @@ def test_pos_weight():
         bce(Z, Z, pos_weight=1j)
     with raises(TypeError, "pos_weight must not be a masked array: fill it, and give the mask as sample_weight"):
         bce(Z, Z, pos_weight=np.ma.ones(4))
+
+
+def test_margin_losses():
+    for loss in (fl.multiclass_hinge, fl.crammer_singer):
+        with raises(ValueError, "target must have shape (3,) (class indices), not (3, 4)"):
+            loss(Z, Z)
+        with raises(TypeError, "target must hold class indices of an integer dtype in shape (3,), not float64"):
+            loss(Z, Y.astype(float))
+        with raises(ValueError, "target[1] = 4 is not a class index in [0, 4) nor ignore_index (-100)"):
+            loss(Z, [0, 4, 1])
+        with raises(ValueError, "pred must have at least one class, and has shape (3, 0)"):
+            loss(np.zeros((3, 0)), Y)
+    for bad in (0, 3, 1.5, -1):
+        with raises(ValueError, f"power must be 1 or 2, not {bad}"):
+            fl.multiclass_hinge(Z, Y, power=bad)
+    with raises(TypeError, "power must be a real number, not str"):
+        fl.multiclass_hinge(Z, Y, power="2")
 
 
 def test_axis():
@@ -591,7 +610,7 @@ def test_out_must_not_overlap_other_inputs():
 def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
     problem = case.problem((n, 4) if case.has_classes else (n,), -1)
 
-    def refused(bad, match="", **common):
+    def refused(bad, match=None, **common):
         """Assert that calls in place raise, and leave the inputs as they were."""
         for method in METHODS[1:]:
             same = bad.copied()
@@ -629,7 +648,7 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
 @one_of_each
 def test_bad_probabilities_in_place_change_nothing(case):
-    if not case.has_classes or case.sums_terms and case.domains.keys() != {"target"}:
+    if not case.has_classes or case in MARGINS or case.sums_terms and case.domains.keys() != {"target"}:
         pytest.skip("has no probabilities of classes, or has them in pred too")
     for shape in ((300, 5), (50, 100), (4, 5, 40)):
         pred = np.random.default_rng(0).standard_normal(shape)

@@ -244,12 +244,12 @@ def test_nll_like_torch(torch, reduction, shape):
     log_p = np.log(rng.uniform(0.01, 1, shape))
     label = rng.integers(0, shape[1], shape[:1] + shape[2:])
     holes = np.where(rng.random(label.shape) < 0.3, -100, label)
-    weight = rng.uniform(0.5, 3, shape[1])
+    weights = rng.uniform(0.5, 3, shape[1])
     for target, weight, ignored in [
         (label, None, -100),
         (holes, None, -100),
-        (holes, weight, -100),
-        (label, weight, 3),
+        (holes, weights, -100),
+        (label, weights, 3),
     ]:
         ours = fl.nll.value_and_grad(
             log_p, target, axis=1, reduction=reduction, class_weight=weight, ignore_index=ignored
@@ -410,6 +410,28 @@ def test_focal_of_soft_labels_against_optax(optax):
     assert abs(ours - theirs) > 0.005
 
 
+@REDUCTIONS
+@pytest.mark.parametrize("power", [1, 2])
+def test_multiclass_hinge_like_torch(torch, reduction, power):
+    """PyTorch divides by the number of classes, and not by the class weights under "mean"."""
+    theirs = torch.nn.functional.multi_margin_loss
+    for classes in (1, 2, 7, 100, 1500):
+        z, label = random(30, classes), np.arange(30) % classes
+        weight = None if reduction == "mean" else np.random.default_rng(0).uniform(0.5, 3, classes)
+        options = {"margin": 0.75, "reduction": reduction}
+        ours = fl.multiclass_hinge.value_and_grad(z, label, power=power, class_weight=weight, **options)
+        value, grad = torch_value_and_grad(torch, theirs, z, label, p=power, weight=weight, **options)
+        assert_agree(ours, (classes * value, classes * grad), 100)
+
+
+def test_nan_in_a_margin_loss_against_torch(torch):
+    """PyTorch passes over NaN, and calls a model that has diverged perfect."""
+    z = np.array([[np.nan, 0.0]])
+    assert torch.nn.functional.multi_margin_loss(torch.tensor(z), torch.tensor([1])).item() == 0
+    value, grad = fl.multiclass_hinge.value_and_grad(z, [1])
+    assert np.isnan(value) and np.isnan(grad).all()
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # scikit-learn
 
@@ -445,6 +467,7 @@ def test_like_sklearn_metrics(weighted):
     z, label = random(50, 4), np.arange(50) % 4
     softmax = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     assert_close(fl.cross_entropy(z, label, **options), metrics.log_loss(label, softmax, **options), 200)
+    assert_close(fl.crammer_singer(z, label, **options), metrics.hinge_loss(label, z, **options), 40)
 
 
 def test_like_sklearn_losses():

@@ -94,7 +94,7 @@ def test_pseudo_huber_of_tiny_and_huge_residuals(dtype):
     huge = dtype(1e30 if dtype is np.float32 else 1e300)
     for delta in (1, 0.25, 1e-9, 1e9):
         value, grad, hess = at(fl.pseudo_huber, -huge, dtype, delta=delta)
-        assert_close((value, grad), (dtype(delta) * huge, -dtype(delta)), 4)
+        assert_close((value, grad), (delta * float(huge), -dtype(delta)), 4)
         assert hess == 0 or hess > 0 and delta == 1e9
         assert at(fl.pseudo_huber, INF, dtype, delta=delta) == (INF, dtype(delta), 0)
         assert at(fl.pseudo_huber, -INF, dtype, delta=delta) == (INF, -dtype(delta), 0)

@@ -108,6 +108,9 @@ cdef cnp.ndarray output(x, str name, cnp.ndarray like):
     return _checks.output(x, name, like)
 
 
+NOTHING = ((), (None,), (None, None))
+
+
 cdef class Call:
     """One call of a loss: the arguments that every loss takes, and what becomes of them."""
 
@@ -121,7 +124,7 @@ cdef class Call:
     cdef cnp.ndarray values        # the unreduced loss, under reduction "none"
     cdef tuple grads               # one for each differentiable input
     cdef tuple hesses              # the diagonals of the Hessian by these, if wanted
-    cdef list taken                # the arrays of `out` so far, with their names
+    cdef tuple taken               # the arrays of `out` so far, with their names
     cdef bint in_place             # whether an input may change before it was checked
     cdef object sample_weight, normalizer, out
     cdef bint mean
@@ -147,6 +150,7 @@ cdef class Call:
         if out is not None and want == VALUE:
             raise TypeError("out goes with grad, value_and_grad and grad_and_hess: a value needs no array")
         self.want = want
+        self.taken = ()
         self.shape = shape
         self.normalizer = normalizer
         self.out = out
@@ -176,8 +180,7 @@ cdef class Call:
 
         Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
         """
-        self.grads = self.hesses = (None,) * len(likes)
-        self.taken = []
+        self.grads = self.hesses = NOTHING[len(likes)]
         if self.want & 1 and not self.sums:
             self.values = np.empty(self.shape, (<object> likes[0]).dtype)
         if self.want == 1:
@@ -195,10 +198,10 @@ cdef class Call:
 
     cdef tuple arrays(self, given, str name, tuple likes, tuple inputs):
         """An array for each of `likes`: new ones, or those given."""
+        if len(likes) == 1:
+            return (empty_like(likes[0]) if given is None else self.given_array(given, name, likes[0], inputs),)
         if given is None:
             return tuple([empty_like(like) for like in likes])
-        if len(likes) == 1:
-            return (self.given_array(given, name, likes[0], inputs),)
         _checks.parts(given, name, len(likes), "arrays")
         return tuple([self.given_array(given[k], f"{name}[{k}]", likes[k], inputs) for k in range(len(likes))])
 
@@ -219,7 +222,7 @@ cdef class Call:
         for other_name, other in self.taken:
             if overlap(array, other) != APART:
                 raise ValueError(f"{name} overlaps {other_name}")
-        self.taken.append((name, array))
+        self.taken += ((name, array),)
         return array
 
     cdef divide_by(self, double weights):
@@ -307,14 +310,14 @@ def elementwise(
     return call.result(total)
 
 
-cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index):
+cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index, bint only_labels=False):
     """The target, class indices in the shape of the batch or probabilities in that of pred; and ignore_index."""
     t = real(target, "target", FLOAT64)
     if t.shape == batch and t.size == 0:  # an empty list is float64
         t = np.zeros(batch, np.int64)
     cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
-    if not (is_labels or cnp.PyArray_SAMESHAPE(t, pred)):
-        _checks.raise_not_for_classes(t, target, pred, batch)
+    if not is_labels and (only_labels or not cnp.PyArray_SAMESHAPE(t, pred)):
+        _checks.raise_not_for_classes(t, target, pred, batch, not only_labels)
     ignore_index = _checks.integer(ignore_index, "ignore_index")
     if ignore_index >= 0 and not is_labels:
         raise ValueError("ignore_index goes with class indices, and target holds probabilities")
@@ -323,14 +326,18 @@ cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index):
 
 def class_axis(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0
+    axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0, str family="softmax", str kernel=None,
+    bint only_labels=False
 ):
-    """Run a softmax loss of logits `pred`, and class indices or probabilities `target`."""
+    """Run a loss of `pred` with a class axis, and class indices or probabilities `target`.
+
+    `family` names the driver, and `kernel` the loss in its list, if not `loss`; `only_labels` rules probabilities out.
+    """
     p = floating(pred, "pred")
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
         raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
-    given, ignore_index = class_target(target, p, batch, ignore_index)
+    given, ignore_index = class_target(target, p, batch, ignore_index, only_labels)
     cdef bint is_labels = given.shape == batch
     t = given if is_labels else _checks.contiguous(given, p.dtype)
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
@@ -341,11 +348,12 @@ def class_axis(
         (p,), (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
     )
     call.divide_by(call.sum_of_weights())
-    kernel = kernels.softmax
+    driver = getattr(kernels, family)
+    place = driver.LOSSES[loss if kernel is None else kernel]
     # First only check the target and sum the weights that it brings: labels are checked before anything is written.
     for measure in [True, False] if is_labels or w is not None or call.in_place else [False]:
-        total = kernel.run(
-            kernel.LOSSES[loss], p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
+        total = driver.run(
+            place, p, t, is_labels, shape, call.weight, call.weight_inner, w, ignore_index, smoothing,
             parameters, measure, call.scale, call.sums, call.values, call.grads[0], call.hesses[0], call.threads
         )
         if total is None:
@@ -364,12 +372,12 @@ def summed(
 
     `target` has the shape of `pred`; where the loss takes ignore_index, it may be class indices too. `kernel` is the
     name in the driver's list, if not that of the loss. `names` are those of `pred` and `target`, and `domains` say what
-    elements of these may be: see DOMAINS in _checks.py. `pair` says that the loss has a gradient by both. A loss gets as
-    further parameters the factor and the summand of a smoothed target if it takes label_smoothing, which is checked
-    already, and with `mean` one over the number of classes. `light` is as for `elementwise`.
+    elements of these may be: see DOMAINS in _checks.py. `pair` says that the loss has a gradient by both. With a
+    label_smoothing, which is checked already, the loss gets the factor and the summand of a smoothed target as further
+    parameters, and with `mean` one over the number of classes. `light` is as for `elementwise`.
     """
     p = floating(pred, names[0])
-    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along the last")
+    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along it")
     axis, batch, shape = class_shape(p, axis, f"{names[0]} must have {an_axis}")
     if shape[1] == 0:
         raise ValueError(f"{names[0]} must have at least one {one}, and has shape {p.shape}")

@@ -15,7 +15,7 @@ from fastloss.kernels.loops cimport (
 )
 from fastloss.kernels.regression cimport (
     cauchy, difference_of_logarithms, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice,
-    exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, log_cosh,
+    exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, l1, l2, log_cosh,
     log_factorial, log_of_rate, log_of_var, mae, mape, mse, msle, poisson_nll, poisson_nll_full, poisson_nll_of_rate,
     poisson_nll_of_rate_full, pseudo_huber, quantile, smooth_l1, squared_epsilon_insensitive, tukey, tweedie, welsch
 )
@@ -93,6 +93,8 @@ cdef void tweedie_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_of_multiple[floating], tweedie[floating], x, c)
 cdef void gaussian_nll_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_of_var[floating], gaussian_nll[floating], x, c, pair=True)
+cdef void l1_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], l1[floating], x, c)
+cdef void l2_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], l2[floating], x, c)
 cdef void elastic_net_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], elastic_net[floating], x, c)
 cdef void binary_cross_entropy_loops(const Tile* x, const floating* c) noexcept nogil:
@@ -145,6 +147,8 @@ add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_n
 add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
 add("tweedie", tweedie_loops[float], tweedie_loops[double])
 add("gaussian_nll", gaussian_nll_loops[float], gaussian_nll_loops[double])
+add("l1", l1_loops[float], l1_loops[double])
+add("l2", l2_loops[float], l2_loops[double])
 add("elastic_net", elastic_net_loops[float], elastic_net_loops[double])
 add("binary_cross_entropy", binary_cross_entropy_loops[float], binary_cross_entropy_loops[double])
 add(

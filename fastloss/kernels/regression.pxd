@@ -130,10 +130,10 @@ cdef inline void pseudo_huber(
 ) noexcept nogil:
     """c: delta, 1 / delta."""
     # delta^2 (sqrt(1 + a^2) - 1) = r^2 / (1 + sqrt(1 + a^2))
-    cdef floating one = 1, delta = c[0], r = p - t, a = fabs(r * c[1]), s = sqrt(one + a * a)
+    cdef floating one = 1, delta = c[0], r = p - t, a = fabs(r * c[1]), s = sqrt(one + a * a), scale = one / s
     out[VALUE] = fabs(r) * (delta if far(a) else fabs(r) / (one + s))
     out[SLOPE] = copysign(delta, r) if far(a) else r / s
-    out[CURVATURE] = 1 / (s * s * s)
+    out[CURVATURE] = scale * scale * scale
 
 
 cdef inline floating exp_minus_twice(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -296,6 +296,21 @@ cdef inline void gaussian_nll(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Regularisers
+
+
+cdef inline void l1(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
+    """c: strength."""
+    out[VALUE] = c[0] * fabs(p)
+    out[SLOPE] = c[0] * sign(p)
+    out[CURVATURE] = 0
+
+
+cdef inline void l2(floating p, floating t, floating u, floating e, const floating* c, floating* out) noexcept nogil:
+    """c: strength."""
+    cdef floating slope = c[0] * p
+    out[VALUE] = <floating> 0.5 * slope * p
+    out[SLOPE] = slope
+    out[CURVATURE] = c[0]
 
 
 cdef inline void elastic_net(

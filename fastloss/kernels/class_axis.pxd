@@ -1,0 +1,309 @@
+"""What the drivers of losses with a class axis share: layouts, labels and weights, transposed copies, the run of tiles.
+
+The predictions are seen as an array (outer, classes, inner), and a sample is a pair (outer, inner). Samples are taken
+in tiles, along their rows where these are long, and else across samples, so that a vector register holds one class of
+many samples. A driver fills MASS and RESULT for each sample of a tile, and writes the derivatives.
+"""
+
+from cython cimport floating
+from cython.parallel cimport prange
+cimport numpy as cnp
+
+from fastloss.kernels.tiles cimport (
+    LANES, MAX_CHUNKS, Operand, address, chunk_size, expand, grain, load_labels, operand, weighted_sum
+)
+from fastloss.kernels.vecmath cimport max_lanes
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
+
+cdef enum:
+    MAX_PARAMETERS = 4
+    MAX_SAMPLES = 256       # samples in a tile
+    CELL_BYTES = 32768      # of a transposed tile
+    VECTOR = 16             # elements; LANES is a multiple of it
+    STRIP = 8               # samples transposed at a time
+    BLOCK = 1024            # elements of a row at a time
+    SHORT_ROW = 96          # classes: up to here, lanes across samples beat a pass along the row
+    SHORT_INNER = 16        # samples side by side in memory: from here, lanes need no transposed copy
+
+cdef enum Layout:
+    ROWS            # along the row
+    TRANSPOSED      # across samples, through a transposed copy of the tile
+    DIRECT          # across samples, where they lie
+
+cdef struct Call:
+    int loss
+    Layout layout
+    bint measure            # only check the target and sum the weights
+    Py_ssize_t outer
+    Py_ssize_t classes
+    Py_ssize_t inner
+    Py_ssize_t tile         # samples
+    Py_ssize_t tiles
+    const void* pred
+    const void* target      # probabilities, or NULL
+    const void* labels      # class indices, or NULL
+    int label_type
+    long long ignore_index
+    Operand weight
+    const void* class_weight
+    double smoothing
+    double[MAX_PARAMETERS] parameters
+    double scale
+    bint sum_values
+    void* value
+    void* grad
+    void* hess
+
+# The fields of a sample that all drivers have; their own come after.
+cdef enum:
+    MASS            # sum w_c t_c: the weight that the target brings to the mean
+    RESULT          # the loss, not yet weighted by the sample
+    OWN_FIELDS
+
+cdef struct Stats:
+    Py_ssize_t n                    # samples in the tile
+    Py_ssize_t lanes                # n, or rounded up to whole vectors where lanes without a sample do no harm
+    double[MAX_SAMPLES] weight      # sample weight; 0 where the sample does not count
+    long long[MAX_SAMPLES] label    # in [0, classes), whatever the array said
+    Py_ssize_t dropped              # samples with weight 0
+    void* fields                    # floating[...][MAX_SAMPLES]
+
+
+cdef inline floating* field(Stats* s, int which, floating* _) noexcept nogil:
+    return <floating*> s.fields + which * MAX_SAMPLES
+
+
+cdef inline Py_ssize_t place_tile(const Call* call, Stats* s, Py_ssize_t tile) noexcept nogil:
+    """Set the number of samples of a tile; return its first sample."""
+    cdef Py_ssize_t start, inside, per_outer
+    if call.layout == DIRECT:
+        per_outer = (call.inner + call.tile - 1) // call.tile
+        inside = tile % per_outer * call.tile
+        start = tile // per_outer * call.inner + inside
+        s.n = min(call.tile, call.inner - inside)
+    else:
+        start = tile * call.tile
+        s.n = min(call.tile, call.outer * call.inner - start)
+    s.lanes = (s.n + VECTOR - 1) // VECTOR * VECTOR if call.layout == TRANSPOSED else s.n
+    return start
+
+
+cdef inline bint prepare(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
+    """Weights, labels and their MASS, for samples start to start + s.n; whether a label is not valid."""
+    cdef floating* mass = field(s, MASS, _)
+    cdef const floating* class_weight = <const floating*> call.class_weight
+    cdef double[MAX_SAMPLES] scratch
+    cdef long long invalid = -1 if call.ignore_index != -1 else -2
+    cdef Py_ssize_t i
+    cdef int bad = 0, outside
+    if call.weight.data == NULL:
+        for i in range(s.n):
+            s.weight[i] = 1
+    else:
+        expand(&call.weight, start, s.weight, s.n, scratch)
+    for i in range(s.n):
+        mass[i] = 1
+    if call.labels == NULL:
+        for i in range(s.n):
+            s.label[i] = 0
+    else:
+        load_labels(call.labels, call.label_type, start, s.label, s.n, invalid)
+        for i in range(s.n):
+            outside = (s.label[i] < 0) | (s.label[i] >= call.classes)
+            bad |= outside & (s.label[i] != call.ignore_index)
+            # Also in the second pass, after all labels were found valid: another thread may write to the array.
+            outside |= s.label[i] == call.ignore_index
+            s.weight[i] = 0 if outside else s.weight[i]
+            s.label[i] = 0 if outside else s.label[i]
+        if class_weight != NULL:
+            for i in range(s.n):
+                mass[i] = class_weight[s.label[i]]
+    for i in range(s.n, s.lanes):
+        s.weight[i] = 1
+        s.label[i] = 0
+        mass[i] = 1
+    return bad
+
+
+cdef inline double finish_tile(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
+    """Write the losses of a tile if wanted, and return their weighted sum, or with `measure` that of the weights."""
+    cdef floating* mass = field(s, MASS, _)
+    cdef floating* result = field(s, RESULT, _)
+    cdef double total = 0
+    cdef Py_ssize_t i
+    if call.measure:
+        for i in range(s.n):
+            total += 0 if s.weight[i] == 0 else s.weight[i] * mass[i]
+        return total
+    if call.value != NULL:
+        for i in range(s.n):
+            (<floating*> call.value)[start + i] = 0 if s.weight[i] == 0 else <floating> (s.weight[i] * result[i])
+    return weighted_sum(result, s.weight, s.n) if call.sum_values else 0
+
+
+cdef inline void clear(floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = 0
+
+
+cdef inline floating maximum(const floating* z, Py_ssize_t n) noexcept nogil:
+    """max z[:n], n >= LANES; NaNs may be passed over."""
+    cdef floating[LANES] lane
+    cdef Py_ssize_t i = 0, j
+    for j in range(LANES):
+        lane[j] = z[n - LANES + j]  # the last ones may be looked at twice
+    while i + LANES <= n:
+        for j in range(LANES):
+            lane[j] = z[i + j] if z[i + j] > lane[j] else lane[j]
+        i += LANES
+    return max_lanes(lane)
+
+
+cdef inline Py_ssize_t offset_of(const Call* call, Py_ssize_t sample) noexcept nogil:
+    """Where class 0 of a sample lies."""
+    if call.inner == 1:  # a division costs as much as ten exponentials
+        return sample * call.classes
+    return sample // call.inner * call.classes * call.inner + sample % call.inner
+
+
+cdef inline void transpose_in(
+    const Call* call, Stats* s, const floating* x, Py_ssize_t start, floating* tile
+) noexcept nogil:
+    """A tile of samples to tile[class][sample]; lanes without a sample repeat the last one."""
+    cdef const floating* row[STRIP]
+    cdef Py_ssize_t strip, i, c, k
+    for strip in range(s.lanes // STRIP):
+        i = strip * STRIP
+        for k in range(STRIP):
+            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
+        for c in range(call.classes):
+            for k in range(STRIP):  # a strip is as wide as the stores can be made
+                tile[c * call.tile + i + k] = row[k][c * call.inner]
+
+
+cdef inline void transpose_out(
+    const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x
+) noexcept nogil:
+    cdef floating* row[STRIP]
+    cdef Py_ssize_t strip, i, c, k
+    for strip in range((s.n + STRIP - 1) // STRIP):
+        i = strip * STRIP
+        for k in range(STRIP):
+            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
+        if i + STRIP <= s.n:
+            for c in range(call.classes):
+                for k in range(STRIP):
+                    row[k][c * call.inner] = tile[c * call.tile + i + k]
+        else:
+            for c in range(call.classes):
+                for k in range(s.n - i):
+                    row[k][c * call.inner] = tile[c * call.tile + i + k]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The run over all tiles
+
+ctypedef double (*single_tile)(const Call*, float*, Py_ssize_t, char*) noexcept nogil
+ctypedef double (*double_tile)(const Call*, double*, Py_ssize_t, char*) noexcept nogil
+
+
+cdef inline double run_chunk(
+    const Call* call, bint single, single_tile run_single, double_tile run_double,
+    Py_ssize_t start, Py_ssize_t stop, char* bad
+) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t tile
+    bad[0] = 0
+    for tile in range(start, stop):
+        total += run_single(call, NULL, tile, bad) if single else run_double(call, NULL, tile, bad)
+    return total
+
+
+cdef inline double run_all(
+    const Call* call, bint single, single_tile run_single, double_tile run_double, int threads, char* bad
+) noexcept nogil:
+    """Run all chunks; their sums are added in order, so the result does not depend on the number of threads."""
+    cdef double[MAX_CHUNKS] partial
+    cdef char[MAX_CHUNKS] flag
+    cdef Py_ssize_t size = chunk_size(call.tiles, 1), chunks = (call.tiles + size - 1) // size, k
+    cdef double total = 0
+    if threads <= 1:
+        for k in range(chunks):
+            partial[k] = run_chunk(
+                call, single, run_single, run_double, k * size, min(call.tiles, (k + 1) * size), &flag[k]
+            )
+    else:
+        for k in prange(chunks, schedule="dynamic", chunksize=grain(chunks, threads), num_threads=threads):
+            partial[k] = run_chunk(
+                call, single, run_single, run_double, k * size, min(call.tiles, (k + 1) * size), &flag[k]
+            )
+    for k in range(chunks):
+        total += partial[k]
+        bad[0] |= flag[k]
+    return total
+
+
+cdef inline void choose_layout(Call* call, Py_ssize_t itemsize) noexcept:
+    """Layout and tile: they depend on shape and dtype alone, as all partitions do."""
+    cdef Py_ssize_t samples = call.outer * call.inner, cells = CELL_BYTES // itemsize
+    cdef Py_ssize_t fit = cells // call.classes // VECTOR * VECTOR
+    if call.inner == 1 and call.classes > SHORT_ROW:
+        call.layout = ROWS
+        call.tile = min(MAX_SAMPLES, max(1, cells // call.classes))
+    elif call.inner < SHORT_INNER and fit > 0:
+        call.layout = TRANSPOSED
+        call.tile = min(MAX_SAMPLES, fit)
+    else:
+        call.layout = DIRECT
+        call.tile = min(MAX_SAMPLES, max(VECTOR, fit))
+        samples = (call.inner + call.tile - 1) // call.tile * call.tile * call.outer
+    call.tiles = (samples + call.tile - 1) // call.tile
+
+
+cdef inline object run_loss(
+    single_tile run_single, double_tile run_double,
+    int loss, cnp.ndarray pred, cnp.ndarray target, bint labels, tuple shape, cnp.ndarray weight,
+    Py_ssize_t weight_inner, cnp.ndarray class_weight, long long ignore_index, double smoothing, tuple parameters,
+    bint measure, double scale, bint sum_values, cnp.ndarray value, cnp.ndarray grad, cnp.ndarray hess, int threads
+):
+    """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where the target is not valid.
+
+    With `measure`, nothing is written, and the sum is that of the weights. `shape` is (outer, classes, inner). Target
+    probabilities and class weights are of the dtype of pred. threads = 0 stands for an input so small that releasing
+    the GIL would cost more than it gives.
+    """
+    cdef Call call
+    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    cdef char bad = 0
+    cdef double total
+    cdef int k
+    call.loss = loss
+    call.outer, call.classes, call.inner = shape
+    call.measure = measure
+    call.pred = cnp.PyArray_DATA(pred)
+    call.target = NULL if labels else cnp.PyArray_DATA(target)
+    call.labels = cnp.PyArray_DATA(target) if labels else NULL
+    call.label_type = cnp.PyArray_TYPE(target)
+    call.ignore_index = ignore_index
+    call.weight = operand(weight, weight_inner)
+    call.class_weight = address(class_weight)
+    call.smoothing = smoothing
+    if len(parameters) > MAX_PARAMETERS:
+        raise IndexError("too many parameters: raise MAX_PARAMETERS")
+    for k in range(MAX_PARAMETERS):
+        call.parameters[k] = parameters[k] if k < len(parameters) else 0
+    call.scale = scale
+    call.sum_values = sum_values
+    call.value = address(value)
+    call.grad = address(grad)
+    call.hess = address(hess)
+    choose_layout(&call, cnp.PyArray_ITEMSIZE(pred))
+    if threads == 0:
+        total = run_all(&call, single, run_single, run_double, 0, &bad)
+    else:
+        with nogil:
+            total = run_all(&call, single, run_single, run_double, threads, &bad)
+    return None if bad else total

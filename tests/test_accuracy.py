@@ -152,6 +152,7 @@ def test_level_changes_every_kernel(level):
     assert _cpu.kernels.elementwise.__name__.endswith(suffix)
     assert _cpu.kernels.margins.__name__.endswith(suffix)
     assert _cpu.kernels.softmax.__name__.endswith(suffix)
+    assert _cpu.kernels.summed.__name__.endswith(suffix)
 
 
 def test_bits_do_not_depend_on_the_address():

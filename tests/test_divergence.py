@@ -392,15 +392,15 @@ def test_out_may_be_the_inputs_the_other_way_round(case):
 # Every way through the driver
 
 #: Numbers of classes and of samples side by side, on both sides of every switch in kernels/summed.pyx.
-CLASSES = [1, 2, 3, 16, 31, 32, 33, 34, 341, 342, 511, 512, 513, 1023, 1024, 1025, 2049]
-INNER = [1, 2, 3, 63, 64, 65, 511, 512, 513, 1023, 1024, 1025, 2049]
+CLASSES = [1, 2, 16, 32, 33, 341, 342, 512, 513, 1024, 1025, 2049]
+INNER = [1, 2, 3, 63, 64, 65, 512, 513, 1024, 1025, 2049]
 
 
 @each_kind
 @each_dtype
 def test_awkward_sizes(case, dtype):
     case = replace(case, parameters={k: v for k, v in case.parameters.items() if k != "ignore_index"})
-    shapes = {(n, c, inner) for n in (1, 2, 5) for c in CLASSES for inner in INNER if n * c * inner <= 5000}
+    shapes = {(n, c, inner) for n in (1, 3) for c in CLASSES for inner in INNER if n * c * inner <= 5000}
     shapes |= {(n, c, 1) for n in (1023, 1024, 1025, 2049) for c in (1, 2)}
     for shape in sorted(shapes):
         problem = case.problem(shape, 1, dtype, seed=sum(shape))

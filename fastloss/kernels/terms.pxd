@@ -45,9 +45,9 @@ cdef inline void multilabel_soft_margin(
 ) noexcept nogil:
     """e: exp(-abs(z)). c: 1 / C. As binary_cross_entropy_with_logits in binary.pxd, with fewer roundings."""
     cdef floating one = 1, wrong = one - t if z > 0 else t, agreeing = t if z > 0 else one - t
-    cdef floating r = c[0] / (one + e), pull = (wrong - agreeing * e) * r
+    cdef floating r = c[0] / (one + e), rest = agreeing * e
     out[VALUE] = c[0] * (log1p_01(e) + (0 if wrong == 0 else wrong * fabs(z)))
-    out[SLOPE] = pull if z > 0 else -pull
+    out[SLOPE] = (wrong - rest if z > 0 else rest - wrong) * r
     out[CURVATURE] = e * r / (one + e)
 
 

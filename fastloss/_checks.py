@@ -123,12 +123,10 @@ def axis(x: Any, ndim: int, has_axis: str = "pred must have a class axis") -> in
     return k % ndim
 
 
-def probabilities(
+def raise_not_for_classes(
     target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
-) -> NDArray[Any]:
-    """The target of a loss with a class axis, where it does not hold class indices."""
-    if allowed and target.shape == pred.shape:
-        return contiguous(target, pred.dtype)
+) -> NoReturn:
+    """Raise the error for a target that is not class indices, nor probabilities where these are allowed."""
     if target.shape == batch:
         dtype = np.asarray(given).dtype
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
@@ -194,18 +192,46 @@ def raise_outside(
                 raise_first(x, bad, name, expected)
 
 
+def invalid_labels(target: NDArray[Any], classes: int, ignore_index: int) -> NDArray[np.bool_]:
+    invalid: NDArray[np.bool_] = ~((target >= 0) & (target < classes) | (target == ignore_index))
+    return invalid
+
+
 def raise_class_target(
     target: NDArray[Any], is_labels: bool, axis: int, classes: int, ignore_index: int, weight: NDArray[Any] | None
 ) -> NoReturn:
     """Raise ValueError for the first class index, or the first probability that counts, which is not valid."""
     if is_labels:
-        bad = ~((target >= 0) & (target < classes) | (target == ignore_index))
+        bad = invalid_labels(target, classes, ignore_index)
         raise_first(target, bad, "target", f"a class index in [0, {classes}) nor ignore_index ({ignore_index})")
     bad = ~((target >= 0) & (target <= 1))
     if weight is not None:
         counts = weight.reshape(weight.shape + (1,) * (target.ndim - 1 - weight.ndim)) != 0
         bad &= np.expand_dims(counts, axis)
     raise_first(target, bad, "target", "in [0, 1]")
+
+
+def raise_term(
+    names: Iterable[str], pred: NDArray[Any], target: NDArray[Any], domains: tuple[str | None, str | None], axis: int,
+    weight: NDArray[Any] | None, class_weight: NDArray[Any] | None, ignore_index: int, is_labels: bool, one_class: bool
+) -> None:  # fmt: skip
+    """Raise ValueError for the first label, or the first element with a term that counts, which is not valid."""
+    along = (-1,) + (1,) * (pred.ndim - 1 - axis)  # the shape of a vector of classes
+    counts = np.ones(pred.shape, bool)
+    if weight is not None:
+        counts &= np.expand_dims(weight.reshape(weight.shape + (1,) * (pred.ndim - 1 - weight.ndim)) != 0, axis)
+    if class_weight is not None:
+        counts &= class_weight.reshape(along) != 0
+    if is_labels:
+        classes = pred.shape[axis]
+        if invalid_labels(target, classes, ignore_index).any():
+            raise_class_target(target, True, axis, classes, ignore_index, None)
+        label = np.expand_dims(target, axis)
+        counts &= label != ignore_index
+        if one_class:
+            counts &= label == np.arange(classes).reshape(along)
+    inputs = zip(names, (pred, target), (domains[0], None if is_labels else domains[1]), strict=True)
+    raise_outside(inputs, pred.dtype, counts)
 
 
 def parts(x: Any, name: str, n: int, what: str) -> None:

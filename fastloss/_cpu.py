@@ -40,6 +40,7 @@ class Kernels:
     margins: Any
     regularization: Any
     softmax: Any
+    summed: Any
 
     def select(self, level: str) -> None:
         supported = supported_levels()
@@ -49,6 +50,7 @@ class Kernels:
         self.margins = kernel("margins", level)
         self.regularization = kernel("regularization", level)
         self.softmax = kernel("softmax", level)
+        self.summed = kernel("summed", level)
         self.level = level
 
 

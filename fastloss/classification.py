@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastloss import _checks
 from fastloss._loss import Loss
-from fastloss.kernels.call import class_axis, elementwise, number
+from fastloss.kernels.call import class_axis, elementwise, number, summed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -24,6 +24,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "binary_focal",
     "brier",
+    "categorical_cross_entropy",
     "crammer_singer",
     "cross_entropy",
     "exponential",
@@ -31,6 +32,8 @@ __all__ = [
     "logistic",
     "modified_huber",
     "multiclass_hinge",
+    "multilabel_soft_margin",
+    "nll",
     "perceptron",
     "sigmoid_focal",
     "sigmoid_poly1",
@@ -707,6 +710,202 @@ def crammer_singer(
         ignore_index=ignore_index,
         family="margins",
         only_labels=True,
+    )
+
+
+@Loss
+def categorical_cross_entropy(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Cross-entropy of probabilities, where a model ends in them. Of logits, `cross_entropy` is more accurate.
+
+    With probabilities p along `axis`, class weights w (1 without `class_weight`), smoothed target q_c = w_c ((1 - e)
+    t_c + e / C) for label smoothing e, and t the target probabilities, or 1 in the class of the label and 0 elsewhere::
+
+        -sum_c q_c max(log p_c, -100)
+
+    so a wrong certainty costs 100, not inf. The probabilities are taken as they are, not normalised. Under "mean" the
+    denominator is that of `cross_entropy`. The gradient is -q / p and the second derivative q / p^2, where the smallest
+    normal number of the dtype takes the place of a smaller p. Of class indices without label smoothing, only the
+    probability of the label is read, and checked.
+
+    Parameters
+    ----------
+    pred : array_like
+        Probabilities in [0, 1], float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, ...
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
+        `pred`, in [0, 1]. They need not sum to 1. What a class without a part in the target holds does not matter.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class.
+    label_smoothing : float, default 0.0
+        In [0, 1]: moves the target towards 1 / C.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> pred = np.array([[0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
+    >>> fl.categorical_cross_entropy(pred, np.array([1, 0]), reduction="none")
+    array([  1.38629436, 100.        ])
+    >>> fl.categorical_cross_entropy.grad(pred, np.array([1, 2]), reduction="sum")
+    array([[ 0., -4.,  0.],
+           [ 0.,  0., -2.]])
+    """
+    return summed(
+        want,
+        "categorical_cross_entropy",
+        pred,
+        target,
+        (),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        label_smoothing=number(label_smoothing, "label_smoothing", 0, 1),
+        domains=("probability", "unit interval"),
+    )
+
+
+@Loss
+def nll(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Negative log-likelihood of log-probabilities. Of logits, `cross_entropy` does both steps in one.
+
+    With log-probabilities along `axis`, class weights w (1 without `class_weight`), and t the target probabilities, or
+    1 in the class of the label and 0 elsewhere::
+
+        -sum_c w_c t_c pred_c
+
+    where a class with t_c = 0 adds 0, also where `pred` is -inf. Under "mean" the denominator is that of
+    `cross_entropy`. The gradient is -w t, the second derivative 0. Of class indices, only the element of the label is
+    read.
+
+    Parameters
+    ----------
+    pred : array_like
+        Log-probabilities, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1,
+        ...
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
+        `pred`, in [0, 1]. They need not sum to 1.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> pred = np.log([[0.5, 0.5], [0.25, 0.75]])
+    >>> value, grad = fl.nll.value_and_grad(pred, np.array([0, -100]))
+    >>> round(value, 6), grad
+    (0.693147, array([[-1.,  0.],
+           [ 0.,  0.]]))
+    """
+    return summed(
+        want,
+        "nll",
+        pred,
+        target,
+        (),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        domains=(None, "unit interval"),
+        light=True,
+    )
+
+
+@Loss
+def multilabel_soft_margin(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Binary cross-entropy of logits, averaged over classes that do not exclude each other: one loss a sample.
+
+    With p = sigmoid(z) for logit z, and class weights w (1 without `class_weight`)::
+
+        1/C sum_c w_c (-t_c log p_c - (1 - t_c) log(1 - p_c))
+
+    Under "mean" a sample counts as mean_c w_c, so the result is the weighted mean over all samples and classes. The
+    gradient is w (p - t) / C, the second derivative w p (1 - p) / C.
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ...
+    target : array_like
+        Of the shape of `pred`: labels 0 and 1, or probabilities in between.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+
+    References
+    ----------
+    M.-L. Zhang and Z.-H. Zhou, A Review on Multi-Label Learning Algorithms (2014).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> logits, labels = np.array([[0.0, 0.0], [0.0, -np.inf]]), np.array([[0, 1], [1, 0]])
+    >>> fl.multilabel_soft_margin(logits, labels, reduction="none")
+    array([0.69314718, 0.34657359])
+    >>> fl.multilabel_soft_margin.grad(logits, labels, reduction="sum", class_weight=[2.0, 1.0])
+    array([[ 0.5 , -0.25],
+           [-0.5 ,  0.  ]])
+    """
+    return summed(
+        want,
+        "multilabel_soft_margin",
+        pred,
+        target,
+        (),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        domains=(None, "unit interval"),
+        mean=True,
     )
 
 

@@ -75,6 +75,11 @@ def probabilities(rng, shape, axis):
     return t / np.maximum(t.sum(axis, keepdims=True), 1e-3)
 
 
+def log_probabilities(rng, shape, axis):
+    z = 2 * rng.standard_normal(shape)
+    return z - np.log(np.exp(z).sum(axis, keepdims=True))
+
+
 def weight_per_class(rng, shape, axis):
     return rng.choice([0.5, 1.0, 2.0, 3.5], shape[axis])
 
@@ -101,6 +106,8 @@ class Case:
     inputs: dict[str, Callable] | None = None  # in the order of the signature, where they are not pred and target
     by: tuple[str, ...] = ()  # the inputs that have a derivative, where it is not the first alone
     has_classes: bool = False
+    sums_terms: bool = False  # whether it is a sum of terms, each of which depends on one class alone
+    last_axis: bool = False  # whether it has no parameter `axis`, since the classes are always along the last
     domains: dict[str, str] = field(default_factory=dict)  # what is said of an element of an input outside its domain
 
     def __post_init__(self):
@@ -125,7 +132,9 @@ class Case:
     def specials(self, dtype):
         """Values of the first input at which things go wrong, within its domain."""
         info = np.finfo(dtype)
-        if self.domains.get(self.first) == IN_UNIT:
+        if self.inputs[self.first] is log_probabilities:
+            return [0.0, -0.0, -info.smallest_subnormal, -info.tiny / 3, -80.0, -1e30, -info.max / 8, -np.inf]
+        if self.inputs[self.first] is inside_unit:
             return [0.0, -0.0, 1.0, info.smallest_subnormal, info.tiny, 1e-30, info.eps, 1 - info.eps / 2]
         huge = 1e30 if dtype == np.float32 else 1e300
         return [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, info.max, -info.max, np.inf, -np.inf]
@@ -137,10 +146,12 @@ class Case:
 
     def problem(self, shape, axis=-1, dtype=np.float64, seed=0):
         rng = np.random.default_rng(seed)
+        if self.last_axis:
+            shape, axis = (*np.delete(shape, axis).tolist(), shape[axis]), -1
         inputs = {k: generator(rng, shape, axis) for k, generator in self.inputs.items()}
         inputs = {k: np.asarray(x, dtype if np.asarray(x).dtype.kind == "f" else None) for k, x in inputs.items()}
         options = {k: v(rng, shape, axis).astype(dtype) if callable(v) else v for k, v in self.parameters.items()}
-        if self.has_classes:
+        if self.has_classes and not self.last_axis:
             options["axis"] = axis
         return Problem(self, inputs, options)
 
@@ -181,7 +192,7 @@ class Problem:
 
     @property
     def axis(self):
-        return self.options["axis"] % self.pred.ndim if self.case.has_classes else None
+        return self.options.get("axis", -1) % self.pred.ndim if self.case.has_classes else None
 
     @property
     def batch(self):
@@ -207,7 +218,7 @@ class Problem:
     def expected(self, **common):
         definition = getattr(reference, self.case.name)
         if self.case.has_classes:
-            return reference.class_axis(definition, self.pred, self.target, **self.options, **common)
+            return reference.class_axis(definition, *self.inputs.values(), **self.options, **common)
         if self.target is None:  # regularisers are sums
             common = {"reduction": "sum"} | common
         by = [list(self.inputs).index(name) for name in self.case.by]
@@ -417,7 +428,43 @@ MARGINS = [
 ]
 
 CLASSES += MARGINS
-CASES = ELEMENTWISE + CLASSES
+
+of_labels = {"target": labels, "has_classes": True, "sums_terms": True}
+of_terms = {"has_classes": True, "sums_terms": True}
+PROBABILITIES = {"target": probabilities, "domains": {"target": IN_UNIT}}
+OF_CLASSES = [{}, {"class_weight": weight_per_class}]
+SMOOTHED = [*OF_CLASSES, {"label_smoothing": 0.1}, {"class_weight": weight_per_class, "label_smoothing": 0.2}]
+
+SUMMED = [
+    *cases("categorical_cross_entropy", {"ignore_index": 0}, *SMOOTHED, pred=inside_unit, **of_labels),
+    *cases("categorical_cross_entropy", *SMOOTHED, pred=inside_unit, **of_terms | {"target": labels_some_ignored}),
+    *cases(
+        "categorical_cross_entropy",
+        *SMOOTHED,
+        pred=inside_unit,
+        target=probabilities,
+        domains={"pred": IN_UNIT, "target": IN_UNIT},
+        **of_terms,
+    ),
+    *cases("nll", {"ignore_index": 0}, *OF_CLASSES, pred=log_probabilities, **of_labels),
+    *cases("nll", *OF_CLASSES, pred=log_probabilities, **of_terms | {"target": labels_some_ignored}),
+    *cases("nll", *OF_CLASSES, pred=log_probabilities, **of_terms | PROBABILITIES),
+    *cases("multilabel_soft_margin", *OF_CLASSES, **of_terms | of_unit),
+    *cases("kl_divergence", pred=log_probabilities, **of_terms | PROBABILITIES),
+    *cases("kl_divergence", {"log_target": True}, pred=log_probabilities, target=log_probabilities, **of_terms),
+    *cases(
+        "js_divergence",
+        {},
+        {"beta": 0.1},
+        pred=log_probabilities,
+        target=log_probabilities,
+        by=("pred", "target"),
+        **of_terms,
+    ),
+    *cases("gaussian_kl", inputs={"mu": real, "log_var": real}, by=("mu", "log_var"), last_axis=True, **of_terms),
+]
+
+CASES = ELEMENTWISE + CLASSES + SUMMED
 #: One case for each loss and kind of inputs, the last, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
 

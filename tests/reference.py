@@ -5,7 +5,8 @@ element, its derivative and its second derivative by the first input; where it h
 of derivatives. A parameter `info`, where there is one, is the np.finfo of the dtype that the loss is for.
 
 A loss with a class axis is a function of pred and target as arrays (samples, classes), of class weights (classes,) and
-of the weight (samples, 1) that the target of each sample brings to the mean; its loss has the shape (samples,).
+of the weight (samples, 1) that the target of each sample brings to the mean; its loss has the shape (samples,). Its
+`info` and tuples of derivatives are as above.
 
 `elementwise` and `class_axis` evaluate them in a wider type (long double for float64, where it is wider), and add to
 them what all losses share: weights, ignored samples, reductions, normalizer.
@@ -411,6 +412,59 @@ def excesses(z, t, margin):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Sums of terms, one for each class
+
+
+def own(x):
+    """A result that is right in its own last place."""
+    return Sized(x, np.abs(x))
+
+
+def categorical_cross_entropy(p, t, w, mass, info, label_smoothing=0.0):
+    q = w * ((1 - label_smoothing) * t + label_smoothing / p.shape[1])
+    inverse = 1 / np.maximum(p, info.tiny)
+    loss = zero_or(q, -np.maximum(np.log(p), -100)).sum(axis=1)
+    return loss, own(zero_or(q, -inverse)), own(zero_or(q, inverse * inverse))
+
+
+def nll(p, t, w, mass):
+    terms = zero_or(w * t, -p)
+    return Sized(terms.sum(axis=1), np.abs(terms).sum(axis=1)), own(-w * t), own(np.zeros_like(p))
+
+
+def multilabel_soft_margin(z, t, w, mass):
+    loss, grad, hess = binary_cross_entropy_with_logits(z, t)
+    share = w / z.shape[1]
+    grad = Sized(zero_or(share, grad.x), zero_or(share, grad.size))
+    return zero_or(share, loss).sum(axis=1), grad, own(zero_or(share, hess))
+
+
+def kl_divergence(p, t, w, mass, log_target=False):
+    log_t, t = (t, np.exp(t)) if log_target else (np.log(t), t)
+    size = zero_or(t, np.abs(log_t) + np.abs(p)).sum(axis=1)
+    return Sized(zero_or(t, log_t - p).sum(axis=1), size), own(-t), own(np.zeros_like(p))
+
+
+def js_divergence(p, t, w, mass, beta=0.5):
+    gap = np.where(p == t, 0, t - p)
+    of_p, of_t = (1 - beta) * np.exp(p), beta * np.exp(t)
+    by_p = zero_or(of_p, -np.log1p(beta * np.expm1(gap)))  # p - m
+    by_t = zero_or(of_t, -np.log1p((1 - beta) * np.expm1(-gap)))  # t - m
+    share = 1 / (1 + (1 - beta) / beta * np.exp(-gap))  # of t in m
+    loss = Sized((by_p + by_t).sum(axis=1), (np.abs(by_p) + np.abs(by_t)).sum(axis=1))
+    hess_p = Sized(by_p + of_p * share, np.abs(by_p) + of_p * share)
+    hess_t = Sized(by_t + of_t * (1 - share), np.abs(by_t) + of_t * (1 - share))
+    grads = (Sized(x, 1.25 * np.abs(x)) for x in (by_p, by_t))  # functions of a difference that is rounded
+    return loss, tuple(grads), (hess_p, hess_t)
+
+
+def gaussian_kl(mu, log_var, w, mass):
+    rise = np.expm1(log_var)
+    loss = (rise - log_var + mu * mu).sum(axis=1) / 2
+    return loss, (own(mu), own(rise / 2)), (own(np.ones_like(mu)), own(np.exp(log_var) / 2))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -491,7 +545,7 @@ def class_axis(
     loss, pred, target, *, axis=-1, class_weight=None, ignore_index=-100,
     sample_weight=None, reduction="mean", normalizer=None, **parameters,
 ):  # fmt: skip
-    dtype = wider(pred.dtype)
+    dtype, info = wider(pred.dtype), np.finfo(pred.dtype)
     pred, target = np.asarray(pred, dtype), np.asarray(target)
     classes = pred.shape[axis]
     z = np.moveaxis(pred, axis, -1)
@@ -503,7 +557,10 @@ def class_axis(
         t = np.asarray(target[..., np.newaxis] == np.arange(classes), dtype)
         kept = np.asarray(target != ignore_index, float)
     w = np.ones(classes) if class_weight is None else np.asarray(class_weight, float)
-    mass = kept if class_weight is None else kept * (t @ w)
+    if "info" in inspect.signature(loss).parameters:
+        parameters["info"] = info
+    brought = w.mean() if loss is multilabel_soft_margin else t @ w
+    mass = kept if class_weight is None else kept * brought
     if class_weight is not None and not parameters.get("label_smoothing"):
         kept = kept * (mass != 0)  # a sample of which no part has a weight is not there either
 
@@ -511,10 +568,24 @@ def class_axis(
         samples = int(np.prod(batch))
         flat = z.reshape(samples, classes), t.reshape(samples, classes), w, mass.reshape(samples, 1)
         value, grad, hess = loss(*flat, **parameters)
-        value = Sized(*(x.reshape(batch) for x in (value if isinstance(value, Sized) else (value, np.abs(value)))))
-        size = max([1, *(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (grad, hess))])
-        grad, hess = (Sized(np.moveaxis(d.reshape(z.shape), -1, axis), size) for d in (grad, hess))
-        return reduce(value, grad, hess, kept, sample_weight, reduction, normalizer, mass, axis)
+        if not isinstance(grad, tuple):  # of softmax losses: the classes of a sample have an effect on each other
+            size = max([1, *(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (grad, hess))])
+            grad, hess = Sized(grad, np.full_like(grad, size)), Sized(hess, np.full_like(hess, size))
+        value = like_batch(value, batch)
+        grad, hess = like_pred(grad, z.shape, axis), like_pred(hess, z.shape, axis)
+        shapes = [pred.shape] * len(grad)
+        return reduce(value, grad, hess, kept, sample_weight, reduction, normalizer, mass, axis, shapes)
+
+
+def like_batch(value, batch):
+    return Sized(*(x.reshape(batch) for x in value)) if isinstance(value, Sized) else value.reshape(batch)
+
+
+def like_pred(derivative, shape, axis):
+    """A derivative of the samples, or a tuple of these, with its axes where those of pred are."""
+    if type(derivative) is tuple:
+        return tuple(like_pred(x, shape, axis) for x in derivative)
+    return Sized(*(np.moveaxis(x.reshape(shape), -1, axis) for x in derivative))
 
 
 def reduce(loss, grad, hess, kept, sample_weight, reduction, normalizer, mass=1.0, axis=None, shapes=()):

@@ -118,6 +118,7 @@ NUMBERS = {  # what is said of a bad value, and some of these
     "finite and >= 0": [-1e-9, np.inf, np.nan],
     "in [0, 1]": [-0.1, 1.5, np.nan, np.inf],
     "in (1, 2)": [1, 2.0, 0, np.nan, np.inf],
+    "in (0, 1)": [0, 1.0, -0.5, np.nan, np.inf],
 }
 #: The numbers that each loss takes; the first and the last good value are those of an interval without its ends.
 PARAMETERS = [
@@ -149,6 +150,8 @@ PARAMETERS = [
     ("elastic_net", "l1_ratio", "in [0, 1]"),
     ("cross_entropy", "label_smoothing", "in [0, 1]"),
     ("cross_entropy", "z_loss", "finite and >= 0"),
+    ("categorical_cross_entropy", "label_smoothing", "in [0, 1]"),
+    ("js_divergence", "beta", "in (0, 1)"),
     ("multiclass_hinge", "margin", "finite"),
     ("crammer_singer", "margin", "finite"),
 ]
@@ -184,11 +187,17 @@ def test_every_number_is_tested():
     for case in CASES:
         own = inspect.signature(case.loss).parameters.keys() - case.inputs.keys()
         own -= {"sample_weight", "reduction", "normalizer", "out"}
-        own -= {"axis", "class_weight", "ignore_index", "pos_weight", "log_input", "full"}  # no numbers: see below
+        own -= {"axis", "class_weight", "ignore_index", "pos_weight"}  # no numbers: see below
+        own -= {"log_input", "full", "log_target"}
         assert {(case.name, name) for name in own} <= listed
 
 
-FLAGS = [("poisson_nll", "log_input"), ("poisson_nll", "full"), ("gaussian_nll", "full")]
+FLAGS = [
+    ("poisson_nll", "log_input"),
+    ("poisson_nll", "full"),
+    ("gaussian_nll", "full"),
+    ("kl_divergence", "log_target"),
+]
 
 
 @pytest.mark.parametrize("loss, name", FLAGS)
@@ -346,13 +355,15 @@ def test_elements_outside_the_domain_of_their_input(case, dtype, place):
             problem = case.small(dtype).copied()
             x = problem.inputs[name]
             at = place[: x.ndim]
+            if case.has_classes:
+                at = (*place[: problem.axis], 1, *place[problem.axis :])
             x[at] = bad
             where = f"[{', '.join(str(k % n) for k, n in zip(at, x.shape, strict=False))}]" if at else ""
             for method in METHODS:
                 with raises(ValueError, f"{name}{where} = {x[at].item()!r} is not {domain}"):
                     getattr(problem, method)()
             weight = np.ones(problem.batch)
-            weight[at] = 0
+            weight[place if case.has_classes else at] = 0
             problem.value_and_grad(sample_weight=weight)  # it is not there
 
 
@@ -612,7 +623,9 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
     for common in ({"sample_weight": -np.ones(n)}, {"reduction": "all"}, {"reduction": "mean", "normalizer": 0}):
         refused(problem, **common)
-    for name in ["target"] if case.has_classes else case.domains:
+    for name in case.domains or (["target"] if case.has_classes and len(case.by) == 1 else []):
+        if name == "target" and case.parameters.get("log_target"):
+            continue
         bad = problem.copied()
         if not bad.inputs[name].ndim:
             continue
@@ -635,8 +648,8 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
 @one_of_each
 def test_bad_probabilities_in_place_change_nothing(case):
-    if not case.has_classes or case in MARGINS:
-        pytest.skip("has no probabilities of classes")
+    if not case.has_classes or case in MARGINS or case.sums_terms and case.domains.keys() != {"target"}:
+        pytest.skip("has no probabilities of classes, or has them in pred too")
     for shape in ((300, 5), (50, 100), (4, 5, 40)):
         pred = np.random.default_rng(0).standard_normal(shape)
         copy, target = pred.copy(), np.full(shape, 0.2)

@@ -456,6 +456,8 @@ def test_other_inputs_are_real(case, dtype):
 @each_dtype
 def test_empty(case, dtype):
     shapes = [((0, 3), 1), ((0, 3, 2), 1), ((2, 3, 0), 1)] if case.has_classes else [((0,), -1), ((3, 0), -1)]
+    if case.last_axis:
+        shapes = shapes[:2]  # the last one is of no classes, then
     for shape, axis in shapes:
         full = case.problem([max(n, 1) for n in shape], axis, dtype)  # a generator of labels needs a class
         nothing = tuple(slice(n) for n in shape)
@@ -481,6 +483,8 @@ def test_empty(case, dtype):
 @pytest.mark.parametrize("where", [0, 17, -1])
 def test_nan_propagates(case, dtype, where, level):
     """A NaN in pred makes its own loss and gradient NaN, and no other."""
+    if case.sums_terms:
+        pytest.skip("a NaN counts where its term does: see test_divergence.py")
     problem = case.problem((50,) if not case.has_classes else (50, 5), dtype=dtype)
     if case.has_classes and problem.target.shape == (50,):
         problem = problem.with_(target=np.clip(problem.target, 1, None))  # none is ignored
@@ -499,7 +503,7 @@ def test_nan_propagates(case, dtype, where, level):
 @each_dtype
 def test_special_values_are_those_of_the_definition(case, dtype, level):
     specials = case.specials(dtype)
-    if case.has_classes:
+    if case.has_classes and not case.sums_terms:
         specials.remove(np.inf)  # see test_classification.py
     # Those among the logits of one sample have an effect on each other.
     for fill in [[x] for x in specials] if case.has_classes else [specials]:
@@ -529,12 +533,13 @@ def test_subnormal_results_survive(case, dtype):
 def test_float32_sums_are_accumulated_in_float64(case):
     """The mean of many float32 losses is that of float64 accumulation, far below one float32 ulp."""
     n = 100_000
-    problem = case.problem((n, 3) if case.has_classes else (n,), dtype=np.float32, seed=3)
+    classes = 1 if case.sums_terms else 3  # one: the terms themselves are in float32
+    problem = case.problem((n, classes) if case.has_classes else (n,), dtype=np.float32, seed=3)
     if not case.takes_any_shape and not case.has_classes:
         pytest.skip("has a parameter for each index of the last axis")
     losses = problem.value(reduction="none")
     exact, size = losses.sum(dtype=np.longdouble), np.abs(losses).sum(dtype=float)
-    assert abs(problem.value(reduction="sum") - exact) < 1e-12 * size
+    assert abs(problem.value(reduction="sum") - exact) <= 1e-12 * size
 
 
 def test_every_loss_is_in_the_list():

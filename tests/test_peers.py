@@ -236,6 +236,96 @@ def test_mean_of_one_hot_targets_against_torch(torch):
     assert abs(functional.cross_entropy(z, torch.tensor(hot), weight=weight).item() - by_index) > 0.1
 
 
+@REDUCTIONS
+@CLASS_SHAPES
+def test_nll_like_torch(torch, reduction, shape):
+    theirs = torch.nn.functional.nll_loss
+    rng = np.random.default_rng(0)
+    log_p = np.log(rng.uniform(0.01, 1, shape))
+    label = rng.integers(0, shape[1], shape[:1] + shape[2:])
+    holes = np.where(rng.random(label.shape) < 0.3, -100, label)
+    weights = rng.uniform(0.5, 3, shape[1])
+    for target, weight, ignored in [
+        (label, None, -100),
+        (holes, None, -100),
+        (holes, weights, -100),
+        (label, weights, 3),
+    ]:
+        ours = fl.nll.value_and_grad(
+            log_p, target, axis=1, reduction=reduction, class_weight=weight, ignore_index=ignored
+        )
+        options = {"weight": weight, "ignore_index": ignored, "reduction": reduction}
+        assert_agree(ours, torch_value_and_grad(torch, theirs, log_p, target, **options))
+        p = np.exp(log_p)
+        options = {"reduction": reduction, "class_weight": weight, "ignore_index": ignored}
+        value, grad = fl.categorical_cross_entropy.value_and_grad(p, target, axis=1, **options)
+        assert_agree((value, grad * p), ours)
+
+
+@REDUCTIONS
+@CLASS_SHAPES
+def test_divergences_like_torch(torch, reduction, shape):
+    functional = torch.nn.functional
+    log_p, log_t = (z - np.log(np.exp(z).sum(1, keepdims=True)) for z in 2 * random(2, *shape))
+    t = np.exp(log_t)
+    t[:, 1] = 0
+
+    def kl(pred, target, log_target):
+        terms = functional.kl_div(pred, target, reduction="none", log_target=log_target).sum(1)
+        return terms if reduction == "none" else getattr(terms, reduction)()
+
+    for target, log_target in ((t, False), (log_t, True)):
+        ours = fl.kl_divergence.value_and_grad(log_p, target, axis=1, reduction=reduction, log_target=log_target)
+        assert_agree(ours, torch_value_and_grad(torch, kl, log_p, target, log_target=log_target), 200)
+
+    def js(pred, target):
+        m = torch.logaddexp(pred, target) - math.log(2)
+        terms = ((target.exp() * (target - m) + pred.exp() * (pred - m)) / 2).sum(1)
+        return terms if reduction == "none" else getattr(terms, reduction)()
+
+    theirs = torch_value_and_grad(torch, js, log_p, log_t, by=(0,))
+    assert_agree(fl.js_divergence.value_and_grad(log_p, log_t, axis=1, reduction=reduction), theirs, 200)
+
+    def gaussian_kl(mu, log_var):
+        normal = torch.distributions.Normal
+        terms = torch.distributions.kl_divergence(normal(mu, (log_var / 2).exp()), normal(0, 1)).sum(-1)
+        return terms if reduction == "none" else getattr(terms, reduction)()
+
+    theirs = torch_value_and_grad(torch, gaussian_kl, log_p, log_t, by=(0,))
+    assert_agree(fl.gaussian_kl.value_and_grad(log_p, log_t, reduction=reduction), theirs, 200)
+
+
+@REDUCTIONS
+def test_multilabel_soft_margin_like_torch(torch, reduction):
+    theirs = torch.nn.functional.multilabel_soft_margin_loss
+    z, t = 4 * random(40, 7), np.random.default_rng(1).integers(0, 2, (40, 7)).astype(float)
+    weight = np.linspace(0.5, 3, 7)
+    # Under "mean" PyTorch divides by the number of samples, whatever the class weights are; we divide by the weights.
+    for class_weight in (None, weight):
+        ours = fl.multilabel_soft_margin.value_and_grad(z, t, class_weight=class_weight, reduction=reduction)
+        value, grad = torch_value_and_grad(torch, theirs, z, t, weight=class_weight, reduction=reduction)
+        factor = weight.mean() if class_weight is not None and reduction == "mean" else 1
+        assert_agree(ours, (value / factor, grad / factor))
+
+
+def test_kl_divergence_ruled_out_against_torch(torch):
+    """0 log 0 is 0. PyTorch gives 0 (-inf) = NaN for a class that neither distribution has."""
+    log_q, t = np.array([0.0, -np.inf]), np.array([1.0, 0.0])
+    assert np.isnan(torch.nn.functional.kl_div(torch.tensor(log_q), torch.tensor(t), reduction="sum").item())
+    assert fl.kl_divergence(log_q, t) == 0
+
+
+def test_close_distributions_against_torch(torch):
+    """The usual formula of the JS divergence rounds to 0, or below, where distributions are close. It is 1.25e-19."""
+    log_p = np.log(np.array([0.5, 0.5]))
+    log_t = log_p + [1e-9, -1e-9]
+    p, t = torch.tensor(log_p), torch.tensor(log_t)
+    m = torch.logaddexp(p, t) - math.log(2)
+    theirs = ((t.exp() * (t - m) + p.exp() * (p - m)) / 2).sum().item()
+    assert not 1e-19 < theirs < 1.5e-19
+    assert fl.js_divergence(log_p, log_t) == pytest.approx(1.25e-19, rel=1e-6)
+
+
 def test_everything_ignored_against_torch(torch):
     """PyTorch divides 0 by 0. Nothing to learn from is a loss of 0, so that one empty batch does not end a training."""
     z, label = random(4, 3), np.full(4, -100)

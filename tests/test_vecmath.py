@@ -1,5 +1,6 @@
 """vecmath.h: accuracy in ulp against a wider type, special values, and the checks of `evaluate`."""
 
+import math
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 
@@ -19,6 +20,8 @@ MAX_ULP = {
     ("exp_nonpositive", F): (1.0, 2.0),
     ("exp_nonpositive", D): (1.5, 2.0),
     ("expm1", F): (1.5, 1.5),
+    ("expm1_minus_x", F): (3.0, 3.0),
+    ("expm1_minus_x", D): (3.0, 3.0),
     ("expm1", D): (1.5, 1.5),
     ("log", F): (1.0, 2.0),
     ("log", D): (1.5, 2.0),
@@ -91,8 +94,13 @@ def exp_minus_twice(x):
     return np.exp(-2 * abs(x.astype(wider(x.dtype.type)))).astype(x.dtype)
 
 
+def rounded_expm1(x):
+    return np.expm1(x.astype(wider(x.dtype.type))).astype(x.dtype)
+
+
 # The second argument of the functions of two, from the first.
 SECOND = {
+    "expm1_minus_x": rounded_expm1,
     "log_near_one": lambda x: x - 1,
     "exp_of_product": any_factor,
     "log_cosh": exp_minus_twice,
@@ -145,6 +153,13 @@ def log_cosh(x, _):
     return np.where(x < 0.75, np.log1p(2 * np.sinh(x / 2) ** 2), x + np.log1p(np.exp(-2 * x)) - np.log(x.dtype.type(2)))
 
 
+def expm1_minus_x(x, _):
+    series = 0
+    for k in range(25, 1, -1):
+        series = 1 / x.dtype.type(math.factorial(k)) + series * x
+    return np.where(abs(x) < 0.5, x * x * series, np.where(x < INF, np.expm1(x) - x, x))
+
+
 def x_minus_log1p(x):
     series = 0
     for k in range(40, 1, -1):
@@ -181,6 +196,7 @@ REFERENCE = {
     "exp": np.exp,
     "exp_nonpositive": np.exp,
     "expm1": np.expm1,
+    "expm1_minus_x": expm1_minus_x,
     "log": np.log,
     "log1p": np.log1p,
     "log1p_01": np.log1p,
@@ -312,6 +328,12 @@ SPECIAL = [
     ("expm1", -0.0, -0.0),
     ("expm1", 1e30, INF),
     ("expm1", INF, INF),
+    ("expm1_minus_x", (0.0, 0.0), 0.0),
+    ("expm1_minus_x", (-0.0, -0.0), 0.0),
+    ("expm1_minus_x", (INF, INF), INF),
+    ("expm1_minus_x", (100.0, INF), INF),
+    ("expm1_minus_x", (-INF, -1.0), INF),
+    ("expm1_minus_x", (-1e30, -1.0), 1e30),
     ("log", 0.0, -INF),
     ("log", -0.0, -INF),
     ("log", 1.0, 0.0),

@@ -19,6 +19,9 @@ cnp.import_array()
 # What a method of a loss wants: any sum of these.
 VALUE, GRAD, HESS = 1, 2, 4
 
+# The passes of a kernel over its input: see summed.pyx.
+cdef int RUN = 0, MEASURE = 1, CHECK = 2
+
 # The arguments that every loss takes.
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 
@@ -54,10 +57,13 @@ def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint abov
     return _checks.number(x, name, low, high, above=above, below=below)
 
 
-cdef class_shape(cnp.ndarray pred, axis):
-    """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner)."""
+cdef class_shape(cnp.ndarray pred, axis, str has_axis="pred must have a class axis"):
+    """The class axis counted from the front, the batch shape, and pred's shape as (outer, classes, inner).
+
+    `has_axis` is for the message on an array without any.
+    """
     cdef int ndim = cnp.PyArray_NDIM(pred), index
-    index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim)
+    index = ndim - 1 if type(axis) is int and axis == -1 and ndim > 0 else _checks.axis(axis, ndim, has_axis)
     shape = (<object> pred).shape
     return index, shape[:index] + shape[index + 1:], around(pred, index)
 
@@ -305,6 +311,20 @@ def elementwise(
     return call.result(total)
 
 
+cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index, bint only_labels=False):
+    """The target, class indices in the shape of the batch or probabilities in that of pred; and ignore_index."""
+    t = real(target, "target", FLOAT64)
+    if t.shape == batch and t.size == 0:  # an empty list is float64
+        t = np.zeros(batch, np.int64)
+    cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
+    if not is_labels and (only_labels or not cnp.PyArray_SAMESHAPE(t, pred)):
+        _checks.raise_not_for_classes(t, target, pred, batch, not only_labels)
+    ignore_index = _checks.integer(ignore_index, "ignore_index")
+    if ignore_index >= 0 and not is_labels:
+        raise ValueError("ignore_index goes with class indices, and target holds probabilities")
+    return t, ignore_index
+
+
 def class_axis(
     int want, str loss, pred, target, tuple parameters, dict common, *,
     axis=-1, class_weight=None, ignore_index=-100, label_smoothing=0.0, str family="softmax", str kernel=None,
@@ -318,16 +338,9 @@ def class_axis(
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
         raise ValueError(f"pred must have at least one class, and has shape {p.shape}")
-    given = t = real(target, "target", FLOAT64)
-    cdef bint is_labels = t.shape == batch and t.dtype.kind in "iu"
-    if t.shape == batch and t.size == 0:  # an empty list is float64
-        given = t = np.zeros(batch, np.int64)
-        is_labels = True
-    if not is_labels:
-        t = _checks.probabilities(t, target, p, batch, not only_labels)
-    ignore_index = _checks.integer(ignore_index, "ignore_index")
-    if ignore_index >= 0 and not is_labels:
-        raise ValueError("ignore_index goes with class indices, and target holds probabilities")
+    given, ignore_index = class_target(target, p, batch, ignore_index, only_labels)
+    cdef bint is_labels = given.shape == batch
+    t = given if is_labels else _checks.contiguous(given, p.dtype)
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
     smoothing = number(label_smoothing, "label_smoothing", 0, 1)
 
@@ -348,6 +361,78 @@ def class_axis(
             _checks.raise_class_target(given, is_labels, axis, shape[1], ignore_index, call.weight)
         if measure and (is_labels or w is not None):
             call.divide_by(total)
+    return call.result(total)
+
+
+def summed(
+    int want, str loss, pred, target, tuple parameters, dict common, *,
+    axis=-1, class_weight=None, ignore_index=None, label_smoothing=None, str kernel=None,
+    tuple names=("pred", "target"), tuple domains=(None, None), bint pair=False, bint mean=False, bint light=False
+):
+    """Run a loss that is the sum, or with `mean` the mean, of its terms along the class axis.
+
+    `target` has the shape of `pred`; where the loss takes ignore_index, it may be class indices too. `kernel` is the
+    name in the driver's list, if not that of the loss. `names` are those of `pred` and `target`, and `domains` say what
+    elements of these may be: see DOMAINS in _checks.py. `pair` says that the loss has a gradient by both. With a
+    label_smoothing, which is checked already, the loss gets the factor and the summand of a smoothed target as further
+    parameters, and with `mean` one over the number of classes. `light` is as for `elementwise`.
+    """
+    p = floating(pred, names[0])
+    an_axis, one = ("a class axis", "class") if names[0] == "pred" else ("an axis", "element along it")
+    axis, batch, shape = class_shape(p, axis, f"{names[0]} must have {an_axis}")
+    if shape[1] == 0:
+        raise ValueError(f"{names[0]} must have at least one {one}, and has shape {p.shape}")
+    cdef bint is_labels = False, by_target = False, one_class
+    if ignore_index is not None:
+        t, ignore_index = class_target(target, p, batch, ignore_index)
+        is_labels = t.shape == batch
+        by_target = is_labels or class_weight is not None
+    else:
+        t = real(target, names[1], p.dtype)
+        if not cnp.PyArray_SAMESHAPE(t, p):
+            raise ValueError(f"{names[1]} must have the shape of {names[0]}, {p.shape}, not {t.shape}")
+    w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], FLOAT64)
+    one_class = is_labels
+    if label_smoothing is not None:
+        parameters += (1 - label_smoothing, label_smoothing / shape[1])
+        one_class = is_labels and label_smoothing == 0
+    if mean:
+        parameters += (1 / <double> shape[1],)
+
+    cdef Py_ssize_t elements = p.size
+    if one_class and want == VALUE:
+        elements //= shape[1]
+    elif light or one_class:
+        elements //= LIGHT
+    cdef Call call = Call(loss, want, batch, elements, common)
+    likes = (p, t if t.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), t.shape)) if pair else (p,)
+    call.allocate(likes, (
+        (names[0], pred, p, True), (names[1], target, t, not is_labels), ("class_weight", class_weight, w, False)
+    ))
+    cdef double weights = call.sum_of_weights()
+    call.divide_by(weights if w is None or by_target else weights * w.mean())
+    derivatives = (call.grads[0], call.hesses[0], None, None)
+    if pair:
+        derivatives = (call.grads[0], call.hesses[0], call.grads[1], call.hesses[1])
+    driver = kernels.summed
+    place = driver.LOSSES[loss if kernel is None else kernel]
+    # What is written over, or divided by, must be known to be right before anything is written.
+    stages = [RUN]
+    if want != VALUE and (by_target or call.in_place):
+        stages = [CHECK if call.in_place else MEASURE, RUN]
+    for stage in stages:
+        sums = driver.run(
+            place, p, t, is_labels, one_class, shape, call.weight, call.weight_inner, w,
+            -1 if ignore_index is None else ignore_index, parameters, domains, stage, call.scale, call.sums,
+            call.values, derivatives, call.threads
+        )
+        if sums is None:
+            _checks.raise_term(
+                names, p, t, domains, axis, call.weight, w, ignore_index, is_labels, one_class
+            )
+        total, mass = sums
+        if by_target:
+            call.divide_by(mass)
     return call.result(total)
 
 

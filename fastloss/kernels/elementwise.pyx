@@ -9,7 +9,10 @@ from fastloss.kernels.binary cimport (
     exponential, focal_weight, focal_weight_any_gamma, hinge, log_of_p, logistic, modified_huber, sigmoid_focal,
     sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
 )
-from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
+from fastloss.kernels.loops cimport (
+    ANY, DERIVATIVES, GRAD_2, MAX_PARAMETERS, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
+    double_loops, loops, nothing, outside, single_loops, weigh
+)
 from fastloss.kernels.regression cimport (
     cauchy, difference_of_logarithms, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice,
     exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, l1, l2, log_cosh,
@@ -19,7 +22,7 @@ from fastloss.kernels.regression cimport (
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
 )
-from fastloss.kernels.vecmath cimport at_most, copysign, fabs
+from fastloss.kernels.vecmath cimport copysign, fabs
 from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport INFINITY, NAN, fmax, fmin
 
@@ -29,7 +32,6 @@ cnp.import_array()
 
 cdef enum:
     MAX_LOSSES = 64
-    MAX_PARAMETERS = 8
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. A line `cdef void ...` makes the loops of one loss over a tile, for float and for double;
@@ -37,25 +39,6 @@ cdef enum:
 
 LOSSES = {}  # name -> place in the table
 
-cdef enum:                  # places of the derivatives
-    GRAD
-    HESS
-    GRAD_2      # by the third operand
-    HESS_2
-    DERIVATIVES
-
-cdef struct Tile:
-    const void* p
-    const void* t
-    const void* u
-    void* e             # scratch
-    Py_ssize_t n
-    double scale        # of every derivative
-    void* value         # what is not wanted is NULL
-    void* out[DERIVATIVES]
-
-ctypedef void (*single_loops)(const Tile*, const float*) noexcept nogil
-ctypedef void (*double_loops)(const Tile*, const double*) noexcept nogil
 cdef single_loops[MAX_LOSSES] SINGLE
 cdef double_loops[MAX_LOSSES] DOUBLE
 
@@ -186,77 +169,8 @@ add("logistic", logistic_loops[float], logistic_loops[double])
 add("exponential", exponential_loops[float], exponential_loops[double])
 
 
-cdef inline floating nothing(floating p, floating t, floating u, const floating* c) noexcept nogil:
-    return 0
-
-
-cdef inline void loops(
-    floating (*first)(floating, floating, floating, const floating*) noexcept nogil,
-    void (*loss)(floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
-    const Tile* x, const floating* parameters, bint pair=False
-) noexcept nogil:
-    """One loop for each combination of results, so that the compiler drops what that combination does not need.
-
-    What `first` gives for an element reaches `loss` as its argument e, by way of a loop of its own: two short chains of
-    dependent instructions overlap where a processor cannot look far enough ahead to overlap long ones. `pair` says that
-    the loss has derivatives by its third operand too.
-    """
-    cdef const floating* p = <const floating*> x.p
-    cdef const floating* t = <const floating*> x.t
-    cdef const floating* u = <const floating*> x.u
-    cdef floating* e = <floating*> x.e
-    cdef floating* value = <floating*> x.value
-    cdef floating* grad = <floating*> x.out[GRAD]
-    cdef floating* hess = <floating*> x.out[HESS]
-    cdef floating* grad_2 = <floating*> x.out[GRAD_2]
-    cdef floating* hess_2 = <floating*> x.out[HESS_2]
-    cdef floating scale = <floating> x.scale
-    cdef floating[MAX_PARAMETERS] c
-    cdef floating[OUTPUTS] out
-    cdef Py_ssize_t i
-    for i in range(MAX_PARAMETERS):
-        c[i] = parameters[i]  # a local copy stays in registers: the stores below cannot alias it
-    for i in range(OUTPUTS):
-        out[i] = 0
-    if <void*> first != <void*> nothing[floating]:
-        for i in range(x.n):
-            e[i] = first(p[i], t[i], u[i], c)
-    if hess != NULL:
-        for i in range(x.n):
-            loss(p[i], t[i], u[i], e[i], c, out)
-            grad[i] = out[SLOPE] * scale
-            hess[i] = out[CURVATURE] * scale
-            if pair:
-                grad_2[i] = out[SLOPE_2] * scale
-                hess_2[i] = out[CURVATURE_2] * scale
-    elif grad == NULL:
-        for i in range(x.n):
-            loss(p[i], t[i], u[i], e[i], c, out)
-            value[i] = out[VALUE]
-    elif value == NULL:
-        for i in range(x.n):
-            loss(p[i], t[i], u[i], e[i], c, out)
-            grad[i] = out[SLOPE] * scale
-            if pair:
-                grad_2[i] = out[SLOPE_2] * scale
-    else:
-        for i in range(x.n):
-            loss(p[i], t[i], u[i], e[i], c, out)
-            value[i] = out[VALUE]
-            grad[i] = out[SLOPE] * scale
-            if pair:
-                grad_2[i] = out[SLOPE_2] * scale
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
-
-cdef enum Domain:       # what the elements of an operand may be
-    ANY
-    UNIT_INTERVAL       # [0, 1]
-    PROBABILITY         # [0, 1], or NaN
-    NOT_NEGATIVE        # or NaN
-    SIGN                # -1 or +1
 
 DOMAINS = {
     None: ANY, "unit interval": UNIT_INTERVAL, "probability": PROBABILITY, "not negative": NOT_NEGATIVE, "sign": SIGN
@@ -294,46 +208,6 @@ cdef inline const void* direct(const Operand* x, const Call* call, floating* _) 
         if x.data == call.out[k]:
             return NULL
     return x.data
-
-
-cdef inline bint in_unit_interval(floating x) noexcept nogil: return (x >= 0) & (x <= 1)
-cdef inline bint is_probability(floating x) noexcept nogil: return not ((x < 0) | (x > 1))
-cdef inline bint is_not_negative(floating x) noexcept nogil: return not (x < 0)
-cdef inline bint is_sign(floating x) noexcept nogil: return fabs(x) == 1
-
-
-cdef inline bint any_outside(
-    bint (*allowed)(floating) noexcept nogil, const floating* x, const double* weight, Py_ssize_t n
-) noexcept nogil:
-    """Whether an element that counts (its weight is not 0) is not allowed."""
-    cdef Py_ssize_t i
-    cdef int bad = 0
-    if weight == NULL:
-        for i in range(n):
-            bad |= not allowed(x[i])
-    else:
-        for i in range(n):
-            bad |= (weight[i] != 0) & (not allowed(x[i]))
-    return bad
-
-
-cdef bint outside(int domain, const floating* x, const double* weight, Py_ssize_t n) noexcept nogil:
-    if domain == UNIT_INTERVAL:
-        return any_outside(in_unit_interval[floating], x, weight, n)
-    if domain == PROBABILITY:
-        return any_outside(is_probability[floating], x, weight, n)
-    if domain == NOT_NEGATIVE:
-        return any_outside(is_not_negative[floating], x, weight, n)
-    if domain == SIGN:
-        return any_outside(is_sign[floating], x, weight, n)
-    return False
-
-
-cdef inline void weigh(floating* x, const double* weight, double scale, Py_ssize_t n) noexcept nogil:
-    """x *= scale * weight, where a weight of 0 gives 0 whatever x is. NULL is passed over."""
-    cdef Py_ssize_t i
-    for i in range(n if x != NULL else 0):
-        x[i] = 0 if weight[i] == 0 else <floating> (x[i] * at_most(scale * weight[i], <double> DBL_MAX))
 
 
 cdef struct Rows:           # where the third operand has leading axes of pred alone, an element of it has a row of pred

@@ -13,6 +13,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_of_product_d(double a, double b) noexcept
     float vm_expm1_f(float x) noexcept
     double vm_expm1_d(double x) noexcept
+    float vm_expm1_minus_x_f(float x, float e) noexcept
+    double vm_expm1_minus_x_d(double x, double e) noexcept
     float vm_log_f(float x) noexcept
     double vm_log_d(double x) noexcept
     float vm_log_near_one_f(float x, float d) noexcept
@@ -75,6 +77,11 @@ cdef inline floating exp_of_product(floating a, floating b) noexcept nogil:
 
 cdef inline floating expm1(floating x) noexcept nogil:
     return vm_expm1_f(x) if floating is float else vm_expm1_d(x)
+
+
+# exp(x) - 1 - x from x and e = expm1(x).
+cdef inline floating expm1_minus_x(floating x, floating e) noexcept nogil:
+    return vm_expm1_minus_x_f(x, e) if floating is float else vm_expm1_minus_x_d(x, e)
 
 
 cdef inline floating log(floating x) noexcept nogil:

@@ -25,6 +25,7 @@ FUNCTIONS_OF_TWO = (
     "log_cosh",
     "tanh_from",
     "pow",
+    "expm1_minus_x",
 )
 
 
@@ -82,6 +83,9 @@ cdef void apply(int function, const floating *x, const floating *y, floating *ou
     elif function == 16:
         for i in range(n):
             out[i] = pow(x[i], y[i])
+    elif function == 17:
+        for i in range(n):
+            out[i] = expm1_minus_x(x[i], y[i])
 
 
 def evaluate(name, cnp.ndarray x not None, cnp.ndarray out not None, cnp.ndarray y=None):

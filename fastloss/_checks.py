@@ -150,10 +150,15 @@ def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[A
     return weight
 
 
-def positive_weight(x: ArrayLike) -> NDArray[Any]:
-    """pos_weight: a number, or one for each index of the last axis."""
-    weight = real(x, "pos_weight", FLOAT64)
-    finite_weights(weight, "pos_weight", weight)
+def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDArray[Any]:
+    """A weight, or one for each index of the last axis of pred."""
+    given = real(x, name, FLOAT64)
+    if given.ndim and given.shape != pred.shape[-1:]:
+        raise ValueError(
+            f"{name} must be a number or have the shape of the last axis, {pred.shape[-1:]}, not {given.shape}"
+        )
+    weight = contiguous(given, pred.dtype)
+    finite_weights(weight, name, given)
     return weight
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss import _checks
 from fastloss._loss import Loss
 from fastloss.kernels.call import class_axis, elementwise, number, summed
 
@@ -155,9 +154,7 @@ def binary_cross_entropy_with_logits(
         (*_smoothing(label_smoothing), *_balance(alpha)),
         common,
         domain="unit interval",
-        along_last_axis=(
-            None if pos_weight is None else ("pos_weight", pos_weight, _checks.positive_weight(pos_weight))
-        ),
+        along_last_axis=None if pos_weight is None else ("pos_weight", pos_weight),
     )
 
 

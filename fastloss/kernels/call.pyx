@@ -255,12 +255,12 @@ def elementwise(
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape; `target` is None if there is none.
 
-    `kernel` is the name in the driver's list, if not that of the loss.
-    `name` is that of `pred`; `pred_domain` and `domain` say what elements of `pred` and `target` may be: see DOMAINS in
-    elementwise.pyx. A third operand is either `along_last_axis`, a number or one for each index of the last axis: its
-    name, what the caller gave, and the array of it. Or it is `second`, an input with a gradient of its own, whose shape
-    is that of `pred` or of its leading axes: its name, what the caller gave, and its domain. `light` says that the loss
-    is a few operations an element, no exponential or division. `common` are the arguments of every loss: see Loss.
+    `kernel` is the name in the driver's list, if not that of the loss. `name` is that of `pred`; `pred_domain` and
+    `domain` say what elements of `pred` and `target` may be: see DOMAINS in _checks.py. A third operand is either
+    `along_last_axis`, a weight or one for each index of the last axis: its name and what the caller gave. Or it is
+    `second`, an input with a gradient of its own, whose shape is that of `pred` or of its leading axes: its name, what
+    the caller gave, and its domain. `light` says that the loss is a few operations an element, no exponential or
+    division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, name)
     t = u = third_name = third_domain = None
@@ -272,10 +272,8 @@ def elementwise(
             raise ValueError(f"target must have the shape of {name}, {p.shape}, not {t.shape}")
         inputs += (("target", target, t, True),)
     if along_last_axis is not None:
-        third_name, given, u = along_last_axis
-        last = p.shape[max(p.ndim - 1, 0):]
-        if u.ndim and u.shape != last:
-            raise ValueError(f"{third_name} must be a number or have the shape of the last axis, {last}, not {u.shape}")
+        third_name, given = along_last_axis
+        u = _checks.weights_along_last_axis(given, third_name, p)
         inputs += ((third_name, given, u, True),)
     elif second is not None:
         third_name, given, third_domain = second

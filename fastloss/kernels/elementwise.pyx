@@ -34,8 +34,8 @@ cdef enum:
     MAX_LOSSES = 64
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The losses. A line `cdef void ...` makes the loops of one loss over a tile, for float and for double;
-# a line `add(...)` puts them into the table.
+# The losses. `cdef void ...` makes the loops of one loss over a tile, for float and for double; `add(...)` puts them
+# into the table.
 
 LOSSES = {}  # name -> place in the table
 
@@ -53,119 +53,118 @@ cdef add(str name, single_loops single, double_loops double_):
 
 
 cdef void mse_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mse[floating], x, c)
+add("mse", mse_loops[float], mse_loops[double])
 cdef void mae_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mae[floating], x, c)
+add("mae", mae_loops[float], mae_loops[double])
 cdef void mape_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], mape[floating], x, c)
+add("mape", mape_loops[float], mape_loops[double])
 cdef void msle_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(difference_of_logarithms[floating], msle[floating], x, c)
+add("msle", msle_loops[float], msle_loops[double])
 cdef void quantile_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], quantile[floating], x, c)
+add("quantile", quantile_loops[float], quantile_loops[double])
 cdef void expectile_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], expectile[floating], x, c)
+add("expectile", expectile_loops[float], expectile_loops[double])
 cdef void epsilon_insensitive_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], epsilon_insensitive[floating], x, c)
+add("epsilon_insensitive", epsilon_insensitive_loops[float], epsilon_insensitive_loops[double])
 cdef void squared_epsilon_insensitive_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], squared_epsilon_insensitive[floating], x, c)
+add("squared_epsilon_insensitive", squared_epsilon_insensitive_loops[float], squared_epsilon_insensitive_loops[double])
 cdef void huber_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], huber[floating], x, c)
+add("huber", huber_loops[float], huber_loops[double])
 cdef void smooth_l1_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], smooth_l1[floating], x, c)
+add("smooth_l1", smooth_l1_loops[float], smooth_l1_loops[double])
 cdef void pseudo_huber_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], pseudo_huber[floating], x, c)
+add("pseudo_huber", pseudo_huber_loops[float], pseudo_huber_loops[double])
 cdef void log_cosh_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_twice[floating], log_cosh[floating], x, c)
+add("log_cosh", log_cosh_loops[float], log_cosh_loops[double])
 cdef void fair_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], fair[floating], x, c)
+add("fair", fair_loops[float], fair_loops[double])
 cdef void cauchy_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], cauchy[floating], x, c)
+add("cauchy", cauchy_loops[float], cauchy_loops[double])
 cdef void geman_mcclure_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], geman_mcclure[floating], x, c)
+add("geman_mcclure", geman_mcclure_loops[float], geman_mcclure_loops[double])
 cdef void welsch_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_square[floating], welsch[floating], x, c)
+add("welsch", welsch_loops[float], welsch_loops[double])
 cdef void tukey_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], tukey[floating], x, c)
+add("tukey", tukey_loops[float], tukey_loops[double])
 cdef void poisson_nll_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_of_p[floating], poisson_nll[floating], x, c)
+add("poisson_nll", poisson_nll_loops[float], poisson_nll_loops[double])
 cdef void poisson_nll_of_rate_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_of_rate[floating], poisson_nll_of_rate[floating], x, c)
+add("poisson_nll_of_rate", poisson_nll_of_rate_loops[float], poisson_nll_of_rate_loops[double])
 cdef void poisson_nll_full_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_factorial[floating], poisson_nll_full[floating], x, c)
+add("poisson_nll_full", poisson_nll_full_loops[float], poisson_nll_full_loops[double])
 cdef void poisson_nll_of_rate_full_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_factorial[floating], poisson_nll_of_rate_full[floating], x, c)
+add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_nll_of_rate_full_loops[double])
 cdef void gamma_nll_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], gamma_nll[floating], x, c)
+add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
 cdef void tweedie_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_of_multiple[floating], tweedie[floating], x, c)
+add("tweedie", tweedie_loops[float], tweedie_loops[double])
 cdef void gaussian_nll_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_of_var[floating], gaussian_nll[floating], x, c, pair=True)
+add("gaussian_nll", gaussian_nll_loops[float], gaussian_nll_loops[double])
 cdef void l1_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], l1[floating], x, c)
+add("l1", l1_loops[float], l1_loops[double])
 cdef void l2_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], l2[floating], x, c)
+add("l2", l2_loops[float], l2_loops[double])
 cdef void elastic_net_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], elastic_net[floating], x, c)
+add("elastic_net", elastic_net_loops[float], elastic_net_loops[double])
 cdef void binary_cross_entropy_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(log_of_p[floating], binary_cross_entropy[floating], x, c)
+add("binary_cross_entropy", binary_cross_entropy_loops[float], binary_cross_entropy_loops[double])
 cdef void binary_cross_entropy_with_logits_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_minus_abs[floating], binary_cross_entropy_with_logits[floating], x, c)
-cdef void binary_focal_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(focal_weight[floating], binary_focal[floating], x, c)
-cdef void binary_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(focal_weight_any_gamma[floating], binary_focal[floating], x, c)
-cdef void sigmoid_focal_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_minus_abs[floating], sigmoid_focal[floating], x, c)
-cdef void sigmoid_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_minus_abs[floating], sigmoid_focal_any_gamma[floating], x, c)
-cdef void sigmoid_poly1_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_minus_abs[floating], sigmoid_poly1[floating], x, c)
-cdef void brier_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_minus_abs[floating], brier[floating], x, c)
-cdef void hinge_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], hinge[floating], x, c)
-cdef void squared_hinge_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(nothing[floating], squared_hinge[floating], x, c)
-cdef void modified_huber_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(nothing[floating], modified_huber[floating], x, c)
-cdef void logistic_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_minus_abs[floating], logistic[floating], x, c)
-cdef void exponential_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(exp_of_margin[floating], exponential[floating], x, c)
-
-add("mse", mse_loops[float], mse_loops[double])
-add("mae", mae_loops[float], mae_loops[double])
-add("mape", mape_loops[float], mape_loops[double])
-add("msle", msle_loops[float], msle_loops[double])
-add("quantile", quantile_loops[float], quantile_loops[double])
-add("expectile", expectile_loops[float], expectile_loops[double])
-add("epsilon_insensitive", epsilon_insensitive_loops[float], epsilon_insensitive_loops[double])
-add("squared_epsilon_insensitive", squared_epsilon_insensitive_loops[float], squared_epsilon_insensitive_loops[double])
-add("huber", huber_loops[float], huber_loops[double])
-add("smooth_l1", smooth_l1_loops[float], smooth_l1_loops[double])
-add("pseudo_huber", pseudo_huber_loops[float], pseudo_huber_loops[double])
-add("log_cosh", log_cosh_loops[float], log_cosh_loops[double])
-add("fair", fair_loops[float], fair_loops[double])
-add("cauchy", cauchy_loops[float], cauchy_loops[double])
-add("geman_mcclure", geman_mcclure_loops[float], geman_mcclure_loops[double])
-add("welsch", welsch_loops[float], welsch_loops[double])
-add("tukey", tukey_loops[float], tukey_loops[double])
-add("poisson_nll", poisson_nll_loops[float], poisson_nll_loops[double])
-add("poisson_nll_of_rate", poisson_nll_of_rate_loops[float], poisson_nll_of_rate_loops[double])
-add("poisson_nll_full", poisson_nll_full_loops[float], poisson_nll_full_loops[double])
-add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_nll_of_rate_full_loops[double])
-add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
-add("tweedie", tweedie_loops[float], tweedie_loops[double])
-add("gaussian_nll", gaussian_nll_loops[float], gaussian_nll_loops[double])
-add("l1", l1_loops[float], l1_loops[double])
-add("l2", l2_loops[float], l2_loops[double])
-add("elastic_net", elastic_net_loops[float], elastic_net_loops[double])
-add("binary_cross_entropy", binary_cross_entropy_loops[float], binary_cross_entropy_loops[double])
 add(
     "binary_cross_entropy_with_logits", binary_cross_entropy_with_logits_loops[float],
     binary_cross_entropy_with_logits_loops[double]
 )
+cdef void binary_focal_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(focal_weight[floating], binary_focal[floating], x, c)
 add("binary_focal", binary_focal_loops[float], binary_focal_loops[double])
+cdef void binary_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(focal_weight_any_gamma[floating], binary_focal[floating], x, c)
 add("binary_focal_any_gamma", binary_focal_any_gamma_loops[float], binary_focal_any_gamma_loops[double])
+cdef void sigmoid_focal_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_focal[floating], x, c)
 add("sigmoid_focal", sigmoid_focal_loops[float], sigmoid_focal_loops[double])
+cdef void sigmoid_focal_any_gamma_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_focal_any_gamma[floating], x, c)
 add("sigmoid_focal_any_gamma", sigmoid_focal_any_gamma_loops[float], sigmoid_focal_any_gamma_loops[double])
+cdef void sigmoid_poly1_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], sigmoid_poly1[floating], x, c)
 add("sigmoid_poly1", sigmoid_poly1_loops[float], sigmoid_poly1_loops[double])
+cdef void brier_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], brier[floating], x, c)
 add("brier", brier_loops[float], brier_loops[double])
+cdef void hinge_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], hinge[floating], x, c)
 add("hinge", hinge_loops[float], hinge_loops[double])
+cdef void squared_hinge_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], squared_hinge[floating], x, c)
 add("squared_hinge", squared_hinge_loops[float], squared_hinge_loops[double])
+cdef void modified_huber_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], modified_huber[floating], x, c)
 add("modified_huber", modified_huber_loops[float], modified_huber_loops[double])
+cdef void logistic_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_minus_abs[floating], logistic[floating], x, c)
 add("logistic", logistic_loops[float], logistic_loops[double])
+cdef void exponential_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(exp_of_margin[floating], exponential[floating], x, c)
 add("exponential", exponential_loops[float], exponential_loops[double])
 
 

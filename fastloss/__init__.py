@@ -18,8 +18,10 @@ from fastloss.classification import (
     multilabel_soft_margin,
     nll,
     perceptron,
+    poly1_cross_entropy,
     sigmoid_focal,
     sigmoid_poly1,
+    softmax_focal,
     squared_hinge,
 )
 from fastloss.divergence import gaussian_kl, js_divergence, kl_divergence
@@ -96,6 +98,7 @@ __all__ = [
     "nll",
     "perceptron",
     "poisson_nll",
+    "poly1_cross_entropy",
     "pseudo_huber",
     "quantile",
     "set_num_threads",
@@ -103,6 +106,7 @@ __all__ = [
     "sigmoid_focal",
     "sigmoid_poly1",
     "smooth_l1",
+    "softmax_focal",
     "squared_epsilon_insensitive",
     "squared_hinge",
     "tukey",

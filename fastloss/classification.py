@@ -34,8 +34,10 @@ __all__ = [
     "multilabel_soft_margin",
     "nll",
     "perceptron",
+    "poly1_cross_entropy",
     "sigmoid_focal",
     "sigmoid_poly1",
+    "softmax_focal",
     "squared_hinge",
 ]
 
@@ -554,6 +556,148 @@ def cross_entropy(
         pred,
         target,
         (number(z_loss, "z_loss", 0),),
+        common,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+
+
+@Loss
+def softmax_focal(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Focal loss of several classes: cross-entropy in which samples that are right already count little.
+
+    With p = softmax(z) along `axis`, class weights w (1 without `class_weight`), t the probabilities, or 1 in the class
+    of the label and 0 elsewhere, and p_t = sum_c t_c p_c::
+
+        -(sum_c w_c t_c) (1 - p_t)^gamma log p_t
+
+    so class indices and one-hot probabilities give the same number. Unlike the weights of `cross_entropy`, those of a
+    target of several classes weigh the whole sample; they enter the denominator of "mean" as there. All is computed in
+    log space: the loss of a class that is out of reach is its distance, with a gradient that is not 0, and for no gamma
+    a probability of 0 or 1 gives NaN. For a label y the gradient is w_y (1 - p_y)^gamma (1 - gamma p_y log(p_y) /
+    (1 - p_y)) (p - t).
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ... A logit
+        of -inf rules its class out, as long as one logit of the sample is finite; +inf and NaN give NaN.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
+        `pred`, in [0, 1].
+    gamma : float, default 2.0
+        How little easy samples count, >= 0; 0 is cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class, which then stays in the softmax.
+
+    References
+    ----------
+    T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, -np.inf]])
+    >>> value, grad = fl.softmax_focal.value_and_grad(logits, np.array([0, 1]))
+    >>> round(value, 6), grad.round(4)
+    (0.092149, array([[-0.0206,  0.0103,  0.0103],
+           [ 0.1491, -0.1491,  0.    ]]))
+    """
+    kernel, parameters = _focal("softmax_focal", gamma, None)
+    return class_axis(
+        want,
+        "softmax_focal",
+        pred,
+        target,
+        parameters,
+        common,
+        kernel=kernel,
+        axis=axis,
+        class_weight=class_weight,
+        ignore_index=ignore_index,
+    )
+
+
+@Loss
+def poly1_cross_entropy(
+    want: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    axis: int = -1,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Poly-1 loss of several classes: cross-entropy with a steeper start, epsilon (1 - p_y) more.
+
+    With p = softmax(z) along `axis`, class weights w (1 without `class_weight`), smoothed target q_c = w_c ((1 - e) t_c
+    + e / C) for label smoothing e, and t the probabilities, or 1 in the class of the label and 0 elsewhere::
+
+        sum_c q_c (-log p_c + epsilon (1 - p_c))
+
+    so class indices and one-hot probabilities give the same number. The mean is that of `cross_entropy`. For a label y
+    without smoothing the gradient is w_y (1 + epsilon p_y) (p - t); it and the loss keep their relative accuracy where
+    p_y is close to 1.
+
+    Parameters
+    ----------
+    pred : array_like
+        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, ... A logit
+        of -inf rules its class out, as long as one logit of the sample is finite; +inf and NaN give NaN.
+    target : array_like
+        Class indices of any integer dtype, in the shape of `pred` without `axis`; or probabilities in the shape of
+        `pred`, in [0, 1]. They need not sum to 1.
+    epsilon : float, default 1.0
+        What the first term of cross-entropy's expansion in 1 - p_y gains.
+    axis : int, default -1
+        The class axis. The unreduced loss has the shape of `pred` without it.
+    class_weight : array_like, optional
+        (C,), weights >= 0 of the classes.
+    ignore_index : int, default -100
+        Samples with this class index do not count; it may be a class, which then stays in the softmax.
+    label_smoothing : float, default 0.0
+        In [0, 1]: moves the target towards 1 / C.
+
+    References
+    ----------
+    Z. Leng et al., PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions (2022).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> logits = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, -np.inf]])
+    >>> value, grad = fl.poly1_cross_entropy.value_and_grad(logits, np.array([0, 1]))
+    >>> round(value, 6), grad.round(4)
+    (0.822846, array([[-0.1903,  0.0952,  0.0952],
+           [ 0.375 , -0.375 ,  0.    ]]))
+    """
+    return class_axis(
+        want,
+        "poly1_cross_entropy",
+        pred,
+        target,
+        (number(epsilon, "epsilon"),),
         common,
         axis=axis,
         class_weight=class_weight,

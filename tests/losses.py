@@ -379,6 +379,10 @@ REGULARIZATION = [
 
 ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION
 
+SOFTMAX_FOCAL = [{"gamma": 0}, {"gamma": 0.5}, {"gamma": 1.0}, {}, {"gamma": 2.7, "class_weight": weight_per_class}]
+POLY1 = [{}, {"epsilon": -0.5, "class_weight": weight_per_class}]
+POLY1_SMOOTH = {"epsilon": 2.5, "class_weight": weight_per_class, "label_smoothing": 0.2}
+
 CLASSES = [
     *cases(
         "cross_entropy",
@@ -404,6 +408,12 @@ CLASSES = [
         target=probabilities,
         has_classes=True,
     ),
+    *cases("softmax_focal", {"gamma": 5.0}, target=labels_some_ignored, has_classes=True),
+    *cases("softmax_focal", *SOFTMAX_FOCAL, target=labels, has_classes=True),
+    *cases("softmax_focal", *SOFTMAX_FOCAL, target=probabilities, has_classes=True),
+    *cases("poly1_cross_entropy", POLY1_SMOOTH, target=labels_some_ignored, has_classes=True),
+    *cases("poly1_cross_entropy", *POLY1, target=labels, has_classes=True),
+    *cases("poly1_cross_entropy", *POLY1, POLY1_SMOOTH, target=probabilities, has_classes=True),
 ]
 
 MARGINS = [

@@ -370,20 +370,52 @@ def cross_entropy(z, t, w, mass, label_smoothing=0.0, z_loss=0.0):
     classes = z.shape[1]
     q = w * ((1 - label_smoothing) * t + label_smoothing / classes)
     total = q.sum(axis=1, keepdims=True)
-
-    peak = z.max(axis=1, keepdims=True)
-    e = np.exp(z - peak)
-    others = sum_of_others(e)
-    first = z.argmax(axis=1, keepdims=True)
-    above = np.log1p(np.take_along_axis(others, first, axis=1))  # lse - peak, accurate for a confident row too
-    lse = peak + above
-    p, not_p = e / (e + others), others / (e + others)
-
-    loss = zero_or(q, peak - z + above).sum(axis=1) + (z_loss * mass * lse**2)[:, 0]
+    p, not_p, minus_log_p, lse = softmax(z)
+    loss = zero_or(q, minus_log_p).sum(axis=1) + (z_loss * mass * lse**2)[:, 0]
     # total p - q, written so that it does not cancel where p is near 1
     grad = (total - q) * p - q * not_p + 2 * z_loss * mass * lse * p
     hess = total * p * not_p + 2 * z_loss * mass * (lse * p * not_p + p**2)
     return loss, grad, hess
+
+
+def poly1_cross_entropy(z, t, w, mass, epsilon=1.0, label_smoothing=0.0):
+    loss, grad, hess = cross_entropy(z, t, w, mass, label_smoothing)
+    q = w * ((1 - label_smoothing) * t + label_smoothing / z.shape[1])
+    p, not_p, _, _ = softmax(z)
+    excess = q * not_p - sum_of_others(q * p)  # q - sum q_c p_c
+    more = epsilon * (q * not_p).sum(axis=1)
+    return (
+        Sized(loss + more, loss + np.abs(more)),
+        grad - epsilon * p * excess,
+        hess - epsilon * p * excess * (not_p - p),
+    )
+
+
+def softmax_focal(z, t, w, mass, gamma=2.0):
+    p, not_p, minus_log_p, _ = softmax(z)
+    weight = (w * t).sum(axis=1, keepdims=True)
+    right, wrong = (t * p).sum(axis=1, keepdims=True), ((1 - t) * p).sum(axis=1, keepdims=True)
+    # The shares of the classes in sum t_c p_c, and its logarithm, by way of the largest p_c
+    finite = np.maximum(z, np.finfo(z.dtype).min)  # for classes that are all ruled out
+    rows = np.arange(len(z)), np.where(t > 0, finite, -np.inf).argmax(axis=1)
+    share = zero_or(t, np.exp(finite - finite[rows][:, np.newaxis]))
+    total = share.sum(axis=1, keepdims=True)
+    n = np.where(wrong < 0.5, -np.log1p(-wrong), minus_log_p[rows][:, np.newaxis] - np.log(total))
+    share = share / np.where(total == 0, 1, total)
+
+    power, per_wrong, n_right = wrong**gamma, np.where(wrong == 0, 1, n / wrong), times(right, n)
+    size = power * n + (1 if np.any(t * (1 - t)) else 0) * (gamma * power * per_wrong + power)
+    slope = power + gamma * times(right, per_wrong) * power
+    bend = 2 * right + (gamma - 1) * right * times(right, per_wrong) - n_right
+    bend = np.where(wrong == 0, 0, gamma * bend * wrong ** (gamma - 1))
+    others = sum_of_others(share)  # 1 - share
+    d = p * others - share * not_p
+    grad, hess = slope * d, bend * d**2 + slope * (p * not_p - share * others)
+    loss, size = zero_or(weight, power * n)[:, 0], zero_or(weight, size)[:, 0]
+    grad, hess = zero_or(weight, grad), zero_or(weight, hess)
+    condition = 1 + gamma / 2  # of a power of what is rounded
+    of_derivatives = np.full_like(z, condition * size_of(grad, hess))
+    return Sized(loss, condition * size), Sized(grad, of_derivatives), Sized(hess, of_derivatives)
 
 
 def multiclass_hinge(z, t, w, mass, margin=1.0, power=1):
@@ -468,6 +500,16 @@ def gaussian_kl(mu, log_var, w, mass):
 # What the definitions use
 
 
+def softmax(z):
+    """p, 1 - p and -log p, each accurate where it is small, and log sum exp z."""
+    peak = z.max(axis=1, keepdims=True)
+    e = np.exp(z - peak)
+    others = sum_of_others(e)
+    first = z.argmax(axis=1, keepdims=True)
+    above = np.log1p(np.take_along_axis(others, first, axis=1))  # lse - peak, accurate for a confident row too
+    return e / (e + others), others / (e + others), peak - z + above, peak + above
+
+
 def sigmoid(z):
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1, e) / (1 + e)
@@ -515,6 +557,11 @@ def nan_stays(r, loss, grad, hess):
 def zero_or(weight, x):
     """weight * x, and 0 where the weight is 0, whatever x is."""
     return np.where(weight == 0, 0, weight * x)
+
+
+def size_of(*derivatives):
+    """The largest of all numbers, and at least 1."""
+    return max([1, *(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in derivatives)])
 
 
 def sum_of_others(e):
@@ -569,7 +616,7 @@ def class_axis(
         flat = z.reshape(samples, classes), t.reshape(samples, classes), w, mass.reshape(samples, 1)
         value, grad, hess = loss(*flat, **parameters)
         if not isinstance(grad, tuple):  # of softmax losses: the classes of a sample have an effect on each other
-            size = max([1, *(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (grad, hess))])
+            size = size_of(grad, hess)
             grad, hess = Sized(grad, np.full_like(grad, size)), Sized(hess, np.full_like(hess, size))
         value = like_batch(value, batch)
         grad, hess = like_pred(grad, z.shape, axis), like_pred(hess, z.shape, axis)

@@ -152,6 +152,9 @@ PARAMETERS = [
     ("cross_entropy", "z_loss", "finite and >= 0"),
     ("categorical_cross_entropy", "label_smoothing", "in [0, 1]"),
     ("js_divergence", "beta", "in (0, 1)"),
+    ("poly1_cross_entropy", "epsilon", "finite"),
+    ("poly1_cross_entropy", "label_smoothing", "in [0, 1]"),
+    ("softmax_focal", "gamma", "finite and >= 0"),
     ("multiclass_hinge", "margin", "finite"),
     ("crammer_singer", "margin", "finite"),
 ]

@@ -336,7 +336,7 @@ def test_axis(case, dtype, shape, axis):
     problem = case.problem(shape, axis, dtype)
     expected = problem.expected(reduction="none")
     grad, hess = problem.grad_and_hess(reduction="none")
-    assert_close(problem.value(reduction="none"), expected.value)
+    assert_close(problem.value(reduction="none"), expected.value, scale=expected.sizes[0])
     assert_close(grad, expected.grad, scale=expected.sizes[1])
     assert_close(hess, expected.hess, scale=expected.sizes[2])
     other_end = problem.with_(options=problem.options | {"axis": problem.axis - len(shape)})
@@ -405,7 +405,7 @@ def test_awkward_sizes_with_every_option(classes, samples, inner):
         for common in ({}, {"sample_weight": problem.weight()}):
             expected = problem.expected(**common)
             value, grad = problem.value_and_grad(**common)
-            assert_close(value, expected.value, 16 * 2**29)
+            assert_close(value, expected.value, 16 * 2**29, expected.sizes[0])
             assert_close(grad, expected.grad, 16, expected.sizes[1])
 
 
@@ -630,6 +630,149 @@ def test_a_wide_spread_underflows_to_zero(shape, axis):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# softmax_focal, poly1_cross_entropy
+
+GAMMAS = [0, 0.5, 1, 2, 2.7, 5]
+SOFTMAX = [(fl.softmax_focal, {"gamma": gamma}) for gamma in GAMMAS]
+SOFTMAX += [(fl.poly1_cross_entropy, {"epsilon": epsilon}) for epsilon in (-0.5, 1)]
+SOFTMAX += [(fl.poly1_cross_entropy, {"label_smoothing": 0.3})]
+each_softmax = pytest.mark.parametrize("loss, options", SOFTMAX, ids=lambda x: x.__name__ if callable(x) else str(x))
+
+
+def everything(loss, *arguments, **options):
+    return loss(*arguments, **options), *loss.grad_and_hess(*arguments, **options)
+
+
+@each_dtype
+def test_softmax_focal_by_hand(dtype):
+    z = np.log(np.array([[1, 2, 1], [6, 1, 1]], dtype))
+    p = np.array([[0.25, 0.5, 0.25], [0.75, 0.125, 0.125]])
+    value, grad, hess = everything(fl.softmax_focal, z, np.array([1, 0]), reduction="none")
+    n, m = -np.log([0.5, 0.75]), np.array([0.5, 0.25])
+    slope = m**2 + 2 * m * n * (1 - m)  # by n
+    bend = (1 - m) * (4 * m + 2 * n * (1 - m) - 2 * m * n)
+    d = p - np.eye(3)[[1, 0]]
+    assert_close(value, m**2 * n, 6)
+    assert_close(grad, slope[:, np.newaxis] * d, 6)
+    assert_close(hess, bend[:, np.newaxis] * d**2 + slope[:, np.newaxis] * p * (1 - p), 8, 1)
+    # Half of the first class, half of the second: p_t = 3/8, and the classes have the shares 1/3 and 2/3 in it.
+    value, grad = fl.softmax_focal.value_and_grad(z[:1], np.array([[0.5, 0.5, 0]], dtype), gamma=1)
+    n, m = -np.log(3 / 8), 5 / 8
+    assert_close(dtype(value), m * n, 6)
+    assert_close(grad[0], (m + n * (1 - m)) * (p[0] - [1 / 3, 2 / 3, 0]), 6)
+
+
+@each_dtype
+def test_poly1_by_hand(dtype):
+    z, p = np.log(np.array([[1, 2, 1]], dtype)), np.array([[0.25, 0.5, 0.25]])
+    value, grad, hess = everything(fl.poly1_cross_entropy, z, [0], epsilon=2)
+    assert_close(dtype(value), np.log(4) + 1.5, 4)
+    assert_close(grad, 1.5 * (p - [[1, 0, 0]]), 4)
+    assert_close(hess, p * (1 - p) - 2 * p * ([1, 0, 0] - p[0, 0]) * (1 - 2 * p), 4, 1)
+
+
+@each_layout
+@each_dtype
+@each_softmax
+def test_softmax_losses_of_labels_and_one_hot_agree(shape, axis, dtype, loss, options):
+    z, label = random_logits(shape, dtype)
+    z[0] *= 100  # far beyond what exp can do
+    hot = one_hot(label, shape[1], dtype)
+    ulp = 40 if dtype is np.float32 else max(40, shape[1])  # the sum over the classes rounds as well
+    for weight in (None, np.random.default_rng(1).uniform(0.5, 2, shape[1])):
+        for reduction in ("mean", "none"):
+            more = {"axis": 1, "class_weight": weight, "reduction": reduction} | options
+            expected = everything(loss, z, label, **more)
+            for a, b in zip(everything(loss, z, hot, **more), expected, strict=True):
+                assert_close(
+                    np.asarray(a, dtype), np.asarray(b, dtype), ulp, largest(b) if np.ndim(a) > label.ndim else 0
+                )
+
+
+@each_layout
+@each_softmax
+def test_softmax_losses_without_their_term_are_cross_entropy(shape, axis, loss, options):
+    z, label = random_logits(shape)
+    plain = {"gamma": 0} if loss is fl.softmax_focal else options | {"epsilon": 0}
+    smooth = {k: v for k, v in plain.items() if k == "label_smoothing"}
+    expected = everything(fl.cross_entropy, z, label, axis=1, **smooth)
+    for a, b in zip(everything(loss, z, label, axis=1, **plain), expected, strict=True):
+        assert_close(a, b, 8, largest(b))
+
+
+@each_layout
+@each_dtype
+@each_softmax
+def test_softmax_losses_of_masked_classes(shape, axis, dtype, loss, options):
+    z, label = random_logits(shape, dtype)
+    z[:, 1] = -INF
+    label[label == 1] = 0
+    for target in (label, one_hot(label, shape[1])):
+        value, grad, hess = everything(loss, z, target, axis=1, reduction="none", **options)
+        smoothed = "label_smoothing" in options  # which puts a part of the target there
+        assert np.all(np.isinf(value) if smoothed else np.isfinite(value))
+        assert np.all(np.isfinite(grad)) and np.all(np.isfinite(hess))
+        assert smoothed or np.all(grad[:, 1] == 0) and np.all(hess[:, 1] == 0)
+    # The only class of the target is masked: the loss is inf, but the gradient leads back.
+    label[:] = 1
+    for target in (label, one_hot(label, shape[1])):
+        value, grad = loss.value_and_grad(z, target, axis=1, reduction="none", **options)
+        assert np.all(value == INF)
+        assert np.all(np.isfinite(grad)) and np.all(grad[:, 1] <= -0.69)
+
+
+@each_dtype
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_softmax_focal_in_both_tails(dtype, gamma):
+    """The label is certain, or out of reach."""
+    for shape in ((3, 3), (3, 200), (3, 3, 20)):
+        z = np.zeros(shape, dtype)
+        z[:, 1:] = -INF
+        z[:, 1] = np.reshape([-40, -60, -80], (3,) + (1,) * (z.ndim - 2))
+        label = np.zeros(shape[:1] + shape[2:], int)
+        m = np.exp(z[:, 1].astype(float))
+        value, grad = fl.softmax_focal.value_and_grad(z, label, axis=1, gamma=gamma, reduction="none")
+        assert_close(value, m ** (gamma + 1), 16 * (1 + gamma))
+        assert_close(grad[:, 1], (1 + gamma) * m ** (gamma + 1), 16 * (1 + gamma))
+        assert_close(grad[:, 0], -(1 + gamma) * m ** (gamma + 1), 16 * (1 + gamma))
+        for far in (-100, -1e4, -1e30):
+            z[:, 1] = far
+            for target in (label + 1, one_hot(label + 1, shape[1])):
+                value, grad = fl.softmax_focal.value_and_grad(z, target, axis=1, gamma=gamma, reduction="none")
+                assert_close(value, np.full(label.shape, -dtype(far)), 4)
+                assert_close(grad[:, 1], np.full(label.shape, -1), 4)
+                assert_close(grad[:, 0], np.full(label.shape, 1), 4)
+
+
+@each_dtype
+def test_softmax_focal_of_a_target_out_of_reach(dtype):
+    """The classes of a target far below the others share the pull as they would among themselves."""
+    for shape in ((1, 4), (1, 200), (1, 4, 20)):
+        for distance in (50, 70, 300, 1e4):
+            z = np.full(shape, -INF, dtype)
+            z[:, :2] = 0
+            z[:, 2] = -distance
+            z[:, 3] = -distance - 1
+            t = np.zeros(shape)
+            t[:, 2:4] = 0.5
+            value, grad = fl.softmax_focal.value_and_grad(z, t, axis=1, reduction="none")
+            share = 1 / (1 + np.exp(-1))
+            assert_close(value.ravel()[0], distance + np.log(4) - np.log(1 + np.exp(-1)), 8)
+            for c, expected in enumerate((0.5, 0.5, -share, share - 1)):
+                assert_close(grad[:, c].ravel()[0], expected, 8)
+
+
+def test_softmax_focal_of_an_empty_target_is_not_there():
+    z = np.array([[1.0, 2.0], [NAN, 0.0]])
+    value, grad, hess = everything(fl.softmax_focal, z, np.zeros((2, 2)), reduction="none")
+    assert np.all(value == 0) and np.all(grad == 0) and np.all(hess == 0)
+    # The target's sum multiplies the loss, with class weights or without.
+    t = np.array([[0.25, 0.5]])
+    by_ones = fl.softmax_focal(z[:1], t, class_weight=np.ones(2), reduction="none")
+    assert_close(fl.softmax_focal(z[:1], t, reduction="none"), by_ones, 2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # multiclass_hinge, crammer_singer
 
 each_margin_loss = pytest.mark.parametrize(
@@ -812,9 +955,10 @@ def test_any_shape_axis_and_options(problem: Problem, reduction, weighted, in_pl
     out = pred if in_place and pred.flags.c_contiguous else None
     value, grad = problem.with_(pred=pred).value_and_grad(out=out, **common)
     if reduction == "none":
-        assert_close(value, expected.value, 24)
+        assert_close(value, expected.value, 24, expected.sizes[0])
     else:
-        assert_close(value, expected.value, 24 * (np.finfo(problem.pred.dtype).eps / np.finfo(float).eps))
+        ulp = 24 * (np.finfo(problem.pred.dtype).eps / np.finfo(float).eps)
+        assert_close(value, expected.value, ulp, expected.sizes[0])
     assert_close(grad, expected.grad, 24, expected.sizes[1])
 
 

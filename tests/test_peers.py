@@ -202,6 +202,31 @@ def test_cross_entropy_like_torch(torch, reduction, shape):
             assert_agree(ours, torch_value_and_grad(torch, theirs, z, target, reduction=reduction, **options), 40)
 
 
+def focal_in_torch(torch, z, target, gamma, weight):
+    """The focal loss of several classes, written from its formula."""
+    log_p = torch.log_softmax(z, 1)
+    if target.ndim < z.ndim:
+        target = torch.movedim(torch.nn.functional.one_hot(target, z.shape[1]), -1, 1).to(z.dtype)
+    log_hit = torch.logsumexp(log_p + torch.log(target), 1)
+    return -torch.tensordot(target, weight, ([1], [0])) * (1 - log_hit.exp()) ** gamma * log_hit
+
+
+@CLASS_SHAPES
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 2.7])
+def test_softmax_focal_like_torch(torch, shape, gamma):
+    rng = np.random.default_rng(0)
+    z, t = random(*shape), rng.uniform(0.01, 1, shape)
+    t /= t.sum(axis=1, keepdims=True)
+    weight = rng.uniform(0.5, 3, shape[1])
+
+    def theirs(z, target):
+        return focal_in_torch(torch, z, target, gamma, torch.tensor(weight))
+
+    for target in (t, rng.integers(0, shape[1], shape[:1] + shape[2:])):
+        ours = fl.softmax_focal.value_and_grad(z, target, axis=1, gamma=gamma, class_weight=weight, reduction="none")
+        assert_agree(ours, torch_value_and_grad(torch, theirs, z, target), 100)
+
+
 @REDUCTIONS
 @CLASS_SHAPES
 def test_cross_entropy_of_probabilities_like_torch(torch, reduction, shape):
@@ -388,6 +413,16 @@ def test_like_optax(optax):
         expected = jax_value_and_grad(theirs, z, target, **options)
         assert_agree(ours.value_and_grad(z, target, reduction="none", **ours_options), expected, 40)
     assert_close(fl.l2(z), float(np.sum(optax.l2_loss(z))), 20)
+
+
+def test_poly1_like_optax(optax):
+    z, t = 3 * random(40, 7), np.random.default_rng(1).random((40, 7))
+    t /= t.sum(axis=1, keepdims=True)
+    for epsilon in (-0.5, 1.0, 2.0):
+        for target in (t, np.eye(7)[np.arange(40) % 7]):
+            theirs = jax_value_and_grad(optax.losses.poly_loss_cross_entropy, z, target, epsilon=epsilon)
+            ours = fl.poly1_cross_entropy.value_and_grad(z, target, epsilon=epsilon, reduction="none")
+            assert_agree(ours, theirs, 40)
 
 
 def test_log_cosh_of_small_residuals_against_optax(optax):

@@ -18,7 +18,7 @@ cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
-    MAX_PARAMETERS = 4
+    MAX_PARAMETERS = 8
     MAX_SAMPLES = 256       # samples in a tile
     CELL_BYTES = 32768      # of a transposed tile
     VECTOR = 16             # elements; LANES is a multiple of it

@@ -72,7 +72,7 @@ class build_kernels(build_ext):
             },
         )
         openmp = self.openmp_flags()
-        extra = openmp + self.vectoriser_flags()
+        extra = openmp + self.compilers_own_flags()
         for ext in self.extensions:
             module = ext.name.rpartition(".")[2]
             source = next(name for name in [*ONCE, *PER_LEVEL] if module.startswith(name))
@@ -104,12 +104,15 @@ class build_kernels(build_ext):
         warnings.warn("fastloss is built without OpenMP: its kernels will run on one thread", stacklevel=1)
         return []
 
-    def vectoriser_flags(self):
-        """Compilers give up on loops over more than a few pointers, since each pair has to be checked for overlap."""
+    def compilers_own_flags(self):
+        """Compilers give up on loops over more than a few pointers, since each pair has to be checked for overlap.
+
+        GCC moves functions that are called once into their caller, and then has not enough registers for their loops.
+        """
         version = subprocess.run([*self.compiler.compiler[:1], "--version"], capture_output=True, text=True).stdout
         if "clang" in version:
             return ["-mllvm", "-runtime-memory-check-threshold=64"]
-        return ["--param", "vect-max-version-for-alias-checks=64"]
+        return ["--param", "vect-max-version-for-alias-checks=64", "-fno-inline-functions-called-once"]
 
 
 setup(

@@ -10,14 +10,14 @@ cimport numpy as cnp
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport INFINITY
 
-from fastloss.kernels.binary cimport normal
+from fastloss.kernels.binary cimport normal, power, power_by_halves
 from fastloss.kernels.class_axis cimport (
     BLOCK, CELL_BYTES, DIRECT, MASS, MAX_PARAMETERS, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, VECTOR, Call, Stats, clear,
     field, finish_tile, maximum, offset_of, place_tile, prefetch, prepare, run_loss, transpose_in, transpose_out
 )
 from fastloss.kernels.classes cimport (
-    BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, FAR, LOSS, cross_entropy,
-    poly1_cross_entropy, softmax_focal, softmax_focal_any_gamma
+    BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, FAR, LOSS, cross_entropy, nothing,
+    poly1_cross_entropy, softmax_focal
 )
 from fastloss.kernels.tiles cimport LANES, aligned, at, ordered_sum
 from fastloss.kernels.vecmath cimport (
@@ -59,31 +59,30 @@ cdef add(str name, Kind kind, single_settle single, double_settle double_):
 
 
 cdef void cross_entropy_settle(const Call* call, Stats* s, const floating* c) noexcept nogil:
-    settle(cross_entropy[floating], LOGS, call, s, c)
+    settle(nothing[floating], cross_entropy[floating], LOGS, call, s, c)
 
 add("cross_entropy", LOGS, cross_entropy_settle[float], cross_entropy_settle[double])
 
 
 cdef void poly1_cross_entropy_settle(const Call* call, Stats* s, const floating* c) noexcept nogil:
-    settle(poly1_cross_entropy[floating], LOGS_AND_SUM, call, s, c)
+    settle(nothing[floating], poly1_cross_entropy[floating], LOGS_AND_SUM, call, s, c)
 
 add("poly1_cross_entropy", LOGS_AND_SUM, poly1_cross_entropy_settle[float], poly1_cross_entropy_settle[double])
 
 
 cdef void softmax_focal_settle(const Call* call, Stats* s, const floating* c) noexcept nogil:
-    settle(softmax_focal[floating], LOG_OF_SUM, call, s, c)
+    settle(power_by_halves[floating], softmax_focal[floating], LOG_OF_SUM, call, s, c)
 
 add("softmax_focal", LOG_OF_SUM, softmax_focal_settle[float], softmax_focal_settle[double])
 
 
 cdef void softmax_focal_any_gamma_settle(const Call* call, Stats* s, const floating* c) noexcept nogil:
-    settle(softmax_focal_any_gamma[floating], LOG_OF_SUM, call, s, c)
+    settle(power[floating], softmax_focal[floating], LOG_OF_SUM, call, s, c)
 
 add(
     "softmax_focal_any_gamma", LOG_OF_SUM,
     softmax_focal_any_gamma_settle[float], softmax_focal_any_gamma_settle[double]
 )
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -109,6 +108,7 @@ cdef enum:
     OF_HOT          # gradient in the class of the label
     OF_PAIR         # Hessian: OF_PAIR e (1 + TAIL - e) + OF_SQUARE e^2, with e = exp(z_c - PEAK)
     OF_SQUARE
+    FIRST           # what a first loop computed of 1 - p_t
     INVERSE         # 1 / (1 + TAIL)
     OF_SHARE        # s_c = OF_SHARE q_c e
     OF_SUM          # gradient: OF_SUM (s_c - p_c)
@@ -140,7 +140,8 @@ cdef inline floating square(floating x) noexcept nogil:
 
 
 cdef inline void settle(
-    void (*loss)(floating, floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
+    floating (*first)(floating, const floating*) noexcept nogil,
+    void (*loss)(floating, floating, floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
     Kind kind, const Call* call, Stats* s, const floating* parameters
 ) noexcept nogil:
     """From the sums over the classes to the loss and the coefficients of its derivatives, for the samples of a tile."""
@@ -156,6 +157,7 @@ cdef inline void settle(
     cdef floating* hot_gap = field(s, HOT_GAP, _)
     cdef floating* hot_exp = field(s, HOT_EXP, _)
     cdef floating* log_sum = field(s, LOG_SUM, _)
+    cdef floating* e = field(s, FIRST, _)
     cdef floating* result = field(s, RESULT, _)
     cdef floating* of_exp = field(s, OF_EXP, _)
     cdef floating* of_target = field(s, OF_TARGET, _)
@@ -165,7 +167,7 @@ cdef inline void settle(
     cdef floating[MAX_PARAMETERS] c
     cdef floating[CLASS_OUTPUTS] out
     cdef floating uniform = <floating> (call.smoothing / call.classes)
-    cdef floating one = 1, ce, hit = 0, miss = 0, scale, inverse, by_ce, by_lse, soft, not_p
+    cdef floating one = 1, ce, hit = 0, miss = 0, by_first = 0, scale, inverse, by_ce, by_lse, soft, not_p
     cdef floating by_sum, by_sum_twice, of_share, share, pull, alone = 0 if is_spread(call) else 1
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
@@ -177,18 +179,24 @@ cdef inline void settle(
         for i in range(s.lanes):
             hot_exp[i] = hits[i]
             hot_gap[i] -= log(hits[i])
+    if kind == LOG_OF_SUM:
+        for i in range(s.lanes):
+            misses[i] = at_least((tail[i] + (one - hot_exp[i])) / (one + tail[i]), 0)
+        for i in range(s.lanes):
+            e[i] = first(misses[i], c)
     for i in range(s.lanes):
         inverse = one / (one + tail[i])
         if kind == LOG_OF_SUM:
             ce = hot_gap[i] + log_sum[i]
             hit = hot_exp[i]
-            miss = (tail[i] + (one - hit)) * inverse
+            miss = misses[i]
+            by_first = e[i]
         else:
             ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum[i]
         if kind == LOGS_AND_SUM:
             hit = hits[i] + hot[i] * hot_exp[i]
             miss = (misses[i] + hot[i] * (one - hot_exp[i]) + (spread[i] + hot[i]) * tail[i]) * inverse
-        loss(ce, peak[i] + log_sum[i], mass[i], hit * inverse, miss, c, out)
+        loss(ce, peak[i] + log_sum[i], mass[i], hit * inverse, miss, by_first, c, out)
         result[i] = out[LOSS]
         scale = <floating> (s.weight[i] * call.scale)
         by_ce = scale * out[BY_CE]
@@ -310,10 +318,11 @@ cdef inline void gather_row(
     const Call* call, Kind kind, Stats* s, Py_ssize_t i, const floating* z, const floating* t, floating* e
 ) noexcept nogil:
     """The sums of one sample over its classes; exp(z - peak) goes to e, which may be z, or NULL."""
-    cdef floating[3 * BLOCK + 16] memory
+    cdef floating[3 * BLOCK + LANES + 16] memory
     cdef floating* x = aligned(memory)
     cdef floating* q = x + BLOCK
-    cdef floating* product = q + BLOCK
+    # In place, or not a multiple of 4 KiB apart, at which loads wait for stores that are not theirs.
+    cdef floating* product = q if kind == LOGS else q + BLOCK + LANES
     cdef floating* exps
     cdef floating[LANES] rest
     cdef double[LANES] below
@@ -708,15 +717,6 @@ cdef bint run_direct(const Call* call, Stats* s, floating* _, Py_ssize_t offset)
     return bad
 
 
-# As functions of their own the two keep their row pointers in registers: inlined below, they spill them.
-cdef void copy_in(const Call* call, Stats* s, const floating* x, Py_ssize_t start, floating* tile) noexcept nogil:
-    transpose_in(call, s, x, start, tile)
-
-
-cdef void copy_out(const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x) noexcept nogil:
-    transpose_out(call, s, tile, start, x)
-
-
 cdef bint run_transposed(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
     """A tile of samples through a transposed copy; whether a target is not valid."""
     cdef char[3 * CELL_BYTES + 64] memory
@@ -726,20 +726,20 @@ cdef bint run_transposed(const Call* call, Stats* s, floating* _, Py_ssize_t sta
     cdef bint bad = False
     if call.target != NULL:
         t = z + call.classes * call.tile
-        copy_in(call, s, <const floating*> call.target, start, t)
+        transpose_in(call, s, <const floating*> call.target, start, t)
         bad = check_lanes(call, s, t, call.tile)
     if call.measure:
         return bad
     if call.hess != NULL:
         hess = z + 2 * call.classes * call.tile
-    copy_in(call, s, <const floating*> call.pred, start, z)
+    transpose_in(call, s, <const floating*> call.pred, start, z)
     gather_lanes(call, s, z, t, call.tile, z, call.tile)
     settle_tile(call, s, _)
     if call.grad != NULL:
         write_lanes(call, s, t, call.tile, z, hess)
-        copy_out(call, s, z, start, <floating*> call.grad)
+        transpose_out(call, s, z, start, <floating*> call.grad)
         if hess != NULL:
-            copy_out(call, s, hess, start, <floating*> call.hess)
+            transpose_out(call, s, hess, start, <floating*> call.hess)
     return bad
 
 

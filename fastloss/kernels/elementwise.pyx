@@ -15,9 +15,10 @@ from fastloss.kernels.loops cimport (
 )
 from fastloss.kernels.regression cimport (
     cauchy, difference_of_logarithms, elastic_net, epsilon_insensitive, exp_minus_square, exp_minus_twice,
-    exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, l1, l2, log_cosh,
-    log_factorial, log_of_rate, log_of_var, mae, mape, mse, msle, poisson_nll, poisson_nll_full, poisson_nll_of_rate,
-    poisson_nll_of_rate_full, pseudo_huber, quantile, smooth_l1, squared_epsilon_insensitive, tukey, tweedie, welsch
+    exp_of_minus_p, exp_of_multiple, exp_of_p, expectile, fair, gamma_nll, gaussian_nll, geman_mcclure, huber, l1,
+    l2, log_cosh, log_factorial, log_of_rate, log_of_var, mae, mape, mse, msle, poisson_nll, poisson_nll_full,
+    poisson_nll_of_rate, poisson_nll_of_rate_full, pseudo_huber, quantile, smooth_l1, squared_epsilon_insensitive,
+    tukey, tweedie, welsch
 )
 from fastloss.kernels.tiles cimport (
     MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
@@ -110,7 +111,7 @@ cdef void poisson_nll_of_rate_full_loops(const Tile* x, const floating* c) noexc
     loops(log_factorial[floating], poisson_nll_of_rate_full[floating], x, c)
 add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_nll_of_rate_full_loops[double])
 cdef void gamma_nll_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(nothing[floating], gamma_nll[floating], x, c)
+    loops(exp_of_minus_p[floating], gamma_nll[floating], x, c)
 add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
 cdef void tweedie_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_of_multiple[floating], tweedie[floating], x, c)

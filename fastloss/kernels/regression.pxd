@@ -264,10 +264,15 @@ cdef inline void poisson_nll_of_rate_full(
     out[VALUE] += e
 
 
+cdef inline floating exp_of_minus_p(floating p, floating t, floating u, const floating* c) noexcept nogil:
+    return exp(-p)
+
+
 cdef inline void gamma_nll(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    cdef floating ratio = times(t, exp(-p))
+    """e: exp(-p)."""
+    cdef floating ratio = 0 if t == 0 else t * e
     out[VALUE] = ratio if ratio == INFINITY else ratio + p
     out[SLOPE] = 1 - ratio
     out[CURVATURE] = ratio

@@ -1,12 +1,20 @@
 """Semantic segmentation of the two photographs that come with scikit-learn, from a few rectangles labelled by hand."""
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from scipy.ndimage import gaussian_filter
 from sklearn import datasets
 
 from .types import Array
 
-CLASSES = ("sky", "water", "temple", "trees", "flower", "leaves")
+CLASSES = {  # and the colours that show them
+    "sky": "#87CEFA",
+    "water": "#0072B2",
+    "temple": "#B03020",
+    "trees": "#2E8B2E",
+    "flower": "#F0A030",
+    "leaves": "#0B3C3C",
+}
 IGNORED = -100
 SCALE = 4  # pixels of a photograph along one side of a pixel here
 HEIGHT, WIDTH = 106, 160
@@ -35,30 +43,27 @@ RECTANGLES = (
 
 
 def load() -> tuple[Array, Array, Array, Array]:
-    """Standardised float64 features (N, F, H, W) and labels (N, H, W) of tiles: training x, held-out x, y, y."""
-    x, y = features(), labels()
-    x, y = _tiles(x), _tiles(y[:, None])[:, 0]
+    """Features (N, F, H, W) and labels (N, H, W) of tiles: training x, held-out x, training y, held-out y."""
+    x, y = _tiles(features()), _tiles(labels()[:, None])[:, 0]
     held_out = np.random.default_rng(0).permutation(len(x)) < len(x) // 4
-    mean, std = (f(x[~held_out], axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    x = (x - mean) / std
     return x[~held_out], x[held_out], y[~held_out], y[held_out]
 
 
 def features() -> Array:
-    """Of each pixel its colour, the colour around it, and its height in the picture: (2, F, HEIGHT, WIDTH)."""
+    """Of each pixel its colour, those around it, and its height in the picture: (2, F, HEIGHT, WIDTH), in [-2, 2]."""
     photographs = np.stack(datasets.load_sample_images().images) / 255.0
     blocks = photographs[:, : HEIGHT * SCALE].reshape(2, HEIGHT, SCALE, WIDTH, SCALE, 3)
     colour = np.moveaxis(blocks.mean(axis=(2, 4)), -1, 1)
     around = [gaussian_filter(colour, (0, 0, blur, blur)) for blur in BLURS]
     height = np.broadcast_to(np.linspace(1, 0, HEIGHT)[:, None], (2, 1, HEIGHT, WIDTH))
-    return np.concatenate([colour, *around, height], axis=1)
+    return 4 * np.concatenate([colour, *around, height], axis=1) - 2
 
 
 def labels() -> Array:
     y = np.full((2, HEIGHT, WIDTH), IGNORED)
     for photograph, name, rows, columns in RECTANGLES:
         inside = tuple(slice(-(-first // SCALE), last // SCALE) for first, last in (rows, columns))  # whole pixels only
-        y[photograph][inside] = CLASSES.index(name)
+        y[photograph][inside] = list(CLASSES).index(name)
     return y
 
 
@@ -82,6 +87,16 @@ class PixelClassifier:
         x, grad = _flat(activations[0]), _flat(grad)
         self.weight -= rate * (grad @ x.swapaxes(1, 2)).sum(axis=0)
         self.bias -= rate * grad.sum(axis=(0, 2))[:, None]
+
+
+def picture(model: PixelClassifier) -> Array:
+    """Side by side: the photographs, their labels, and what the model makes of them."""
+    x, y = features(), labels()
+    colours = np.array([to_rgb(colour) for colour in CLASSES.values()])
+    photographs = np.moveaxis(x[:, :3] + 2, 1, -1) / 4
+    labelled = np.where((y == IGNORED)[..., None], photographs, colours[y.clip(0)])
+    predicted = colours[model.forward(x)[-1].argmax(axis=1)]
+    return np.concatenate([np.concatenate(column) for column in (photographs, labelled, predicted)], axis=1)
 
 
 def _tiles(pictures: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
@@ -56,6 +56,10 @@ class Run:
     score: float  # on the held-out set
     loss_seconds: float  # spent in the loss: value and gradient, nothing else
     steps: int
+    model: Any  # as trained: a Network or a PixelClassifier
+
+    def figures(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "model"}
 
 
 class Network:
@@ -143,7 +147,7 @@ def train(task: Task, loss: LossFunction, on_epoch: Callable[[], None]) -> Run:
         value, _ = loss(model.forward(x)[-1], y, **options)  # for the curve; not a part of training, nor timed
         curve.append(value)
         on_epoch()
-    return Run(curve, score(task, model.forward(problem.x_test)[-1], problem.y_test), loss_seconds, steps)
+    return Run(curve, score(task, model.forward(problem.x_test)[-1], problem.y_test), loss_seconds, steps, model)
 
 
 def score(task: Task, output: Array, y: Array) -> float:
@@ -183,9 +187,7 @@ def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
         "fastloss": {"color": "#0072B2", "linewidth": 1.5, "linestyle": "--"},
     }  # Okabe and Ito's colours, which the colour-blind can tell apart
     figure = Figure(figsize=(15, 7.5), layout="constrained")
-    panels = figure.subplots(2, 3).flat
-    for axes in panels[len(TASKS) :]:
-        axes.set_axis_off()
+    panels = list(figure.subplots(2, 3).flat)
     for task, axes in zip(TASKS, panels, strict=False):
         for name, run in runs[task.name].items():
             label = f"{name}: {seconds(run.loss_seconds)} in the loss"
@@ -196,6 +198,10 @@ def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
         axes.set_xscale("log")
         axes.grid(alpha=0.3)
         axes.legend()
+        if task.data == "sample_images":
+            panels[-1].imshow(segmentation.picture(runs[task.name]["fastloss"].model), interpolation="nearest")
+            panels[-1].set_title("photographs, their labels, and the model's")
+            panels[-1].set_axis_off()
     figure.suptitle("The same training with a NumPy loss and with fastloss (float64, same seed)")
     for suffix in ("png", "svg"):
         figure.savefig(folder / f"training.{suffix}", dpi=150)
@@ -234,7 +240,7 @@ def run(report: Report) -> None:
         )
     mean = geometric_mean([r["NumPy"].loss_seconds / r["fastloss"].loss_seconds for r in runs.values()])
     table.notes.append(f"Geometric mean of the ratios: {mean:.3g}x")
-    report.publish("training", table, {task: {n: asdict(r) for n, r in of.items()} for task, of in runs.items()})
+    report.publish("training", table, {task: {n: r.figures() for n, r in of.items()} for task, of in runs.items()})
     draw(runs, report.folder)
     report.console.print(f"Curves: {report.folder / 'training.png'} and .svg")
     if failures:

@@ -46,7 +46,7 @@ TASKS = (
     Task("two-layer network, digits", "cross_entropy", "digits", (64,), 200, 0.05),
     Task("logistic regression, breast cancer", "binary_cross_entropy_with_logits", "breast_cancer", (), 1000, 0.05),
     Task("Huber regression, diabetes", "huber", "diabetes", (), 1000, 0.01),
-    Task("segmentation, two photographs", "cross_entropy", "sample_images", (), 200, 0.5, batch=8),
+    Task("segmentation, two photographs", "cross_entropy", "sample_images", (), 200, 0.2, batch=8),
 )
 
 

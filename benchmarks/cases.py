@@ -9,7 +9,7 @@ import numpy as np
 
 from tests import exact
 
-from .types import Arrays
+from .types import Array, Arrays
 
 LARGE = 4_000_000  # elements from which the arrays do not fit the caches of most machines
 BLOCK = 100_000  # data of elementwise losses repeat after so many elements, and so does the gradient
@@ -53,8 +53,19 @@ BINARY = (
 )
 REGULARIZATION = ("l1", "l2", "elastic_net")
 ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION
+CLASSES = (
+    "softmax_focal",
+    "poly1_cross_entropy",
+    "multilabel_soft_margin",
+    "multiclass_hinge",
+    "crammer_singer",
+    "categorical_cross_entropy",
+    "nll",
+)
+DIVERGENCES = ("kl_divergence", "js_divergence", "gaussian_kl")
 
-DIFFERENTIABLE = {"gaussian_nll": (0, 2)}  # the inputs that have a gradient; of all others the first
+# the inputs that have a gradient; of all others the first
+DIFFERENTIABLE = {"gaussian_nll": (0, 2), "js_divergence": (0, 1), "gaussian_kl": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,8 @@ class Case:
     def quick(self) -> bool:
         """Whether a quick run has it too: one row of most losses, and nothing large."""
         full = ("mse", "binary_cross_entropy_with_logits", "cross_entropy")
-        return not self.large and (self.loss in full or (self.size, self.dtype) == (100_000, "float32"))
+        medium = self.shape in ((100_000,), (65536, 10)) and self.dtype == "float32"
+        return not self.large and (self.loss in full or medium)
 
     @property
     def reuse(self) -> bool:
@@ -113,10 +125,28 @@ class Case:
             block = exact.inputs(self.loss, self.period, self.dtype, self.extreme)
             return tuple(np.tile(x, self.size // self.period) for x in block)
         rng = np.random.default_rng(0)
-        pred = rng.standard_normal(self.shape, dtype=np.dtype(self.dtype).type)
+        pred, other = (rng.standard_normal(self.shape, dtype=np.dtype(self.dtype).type) for _ in range(2))
         batch = list(self.shape)
         classes = batch.pop(self.axis)
-        return pred, rng.integers(classes, size=batch)
+        labels = rng.integers(classes, size=batch)
+        match self.loss:
+            case "gaussian_kl":
+                return pred, other
+            case "multilabel_soft_margin":
+                return pred, (other > 1).astype(pred.dtype)
+            case "categorical_cross_entropy":
+                return np.exp(_log_softmax(pred, self.axis)), labels
+            case "nll":
+                return _log_softmax(pred, self.axis), labels
+            case "kl_divergence":
+                return _log_softmax(pred, self.axis), np.exp(_log_softmax(other, self.axis))
+            case "js_divergence":
+                return _log_softmax(pred, self.axis), _log_softmax(other, self.axis)
+        return pred, labels
+
+
+def _log_softmax(z: Array, axis: int) -> Array:
+    return z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
 
 
 def all_cases(quick: bool = False) -> list[Case]:
@@ -139,4 +169,7 @@ def all_cases(quick: bool = False) -> list[Case]:
         Case("cross_entropy", (65536, 10), "float64"),
         Case("cross_entropy", (4096, 1000), "float64"),
     ]
+    for loss in CLASSES + DIVERGENCES:
+        cases += [Case(loss, shape) for shape in ((100, 10), (65536, 10), (16384, 1000))]
+        cases += [Case(loss, (65536, 10), "float64")]
     return [case for case in cases if not quick or case.quick]

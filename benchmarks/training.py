@@ -1,11 +1,12 @@
 """Part one: real models on real data, trained once with a plain NumPy loss and once with fastloss."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,14 +17,13 @@ from sklearn.preprocessing import StandardScaler
 
 import fastloss
 
-from . import baselines
+from . import baselines, segmentation
 from .tables import Report, Table, seconds
 from .types import Array
 
-LossFunction = Callable[[Array, Array], tuple[float, Array]]  # value and gradient of the mean loss
+LossFunction = Callable[..., tuple[float, Array]]  # value and gradient of the mean loss
 
 TOLERANCE = 1e-6  # relative, between the losses of the two runs at any epoch
-BATCH = 128
 CONTENDERS: dict[str, Callable[[str], LossFunction]] = {
     "NumPy": baselines.find,
     "fastloss": lambda loss: getattr(fastloss, loss).value_and_grad,
@@ -38,6 +38,7 @@ class Task:
     hidden: tuple[int, ...]
     epochs: int
     rate: float
+    batch: int = 128
 
 
 TASKS = (
@@ -45,6 +46,7 @@ TASKS = (
     Task("two-layer network, digits", "cross_entropy", "digits", (64,), 200, 0.05),
     Task("logistic regression, breast cancer", "binary_cross_entropy_with_logits", "breast_cancer", (), 1000, 0.05),
     Task("Huber regression, diabetes", "huber", "diabetes", (), 1000, 0.01),
+    Task("segmentation, two photographs", "cross_entropy", "sample_images", (), 200, 0.2, batch=8),
 )
 
 
@@ -54,6 +56,10 @@ class Run:
     score: float  # on the held-out set
     loss_seconds: float  # spent in the loss: value and gradient, nothing else
     steps: int
+    model: Any  # as trained: a Network or a PixelClassifier
+
+    def figures(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name != "model"}
 
 
 class Network:
@@ -83,6 +89,30 @@ class Network:
             grad = below
 
 
+@dataclass(frozen=True)
+class Problem:
+    """The data of a task, a fresh model of them, and the arguments of the loss that follow from them."""
+
+    x_train: Array
+    x_test: Array
+    y_train: Array
+    y_test: Array
+    model: Network | segmentation.PixelClassifier
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prepare(task: Task) -> Problem:
+    if task.data == "sample_images":
+        data = segmentation.load()
+        x, _, y, _ = data
+        options = {"axis": 1, "class_weight": segmentation.class_weight(y), "ignore_index": segmentation.IGNORED}
+        return Problem(*data, segmentation.PixelClassifier(x.shape[1]), options)
+    data = load(task)
+    x, _, y, _ = data
+    outputs = int(y.max()) + 1 if task.loss == "cross_entropy" else 1
+    return Problem(*data, Network([x.shape[1], *task.hidden, outputs], seed=0))
+
+
 def load(task: Task) -> tuple[Array, Array, Array, Array]:
     """Standardised float64 features and the targets: training x, held-out x, training y, held-out y."""
     x, y = getattr(datasets, f"load_{task.data}")(return_X_y=True)
@@ -98,35 +128,35 @@ def load(task: Task) -> tuple[Array, Array, Array, Array]:
 
 def train(task: Task, loss: LossFunction, on_epoch: Callable[[], None]) -> Run:
     """The one training loop: stochastic gradient descent, with whatever loss function it is given."""
-    x_train, x_test, y_train, y_test = load(task)
-    outputs = int(y_train.max()) + 1 if task.loss == "cross_entropy" else 1
-    network = Network([x_train.shape[1], *task.hidden, outputs], seed=0)
+    problem = prepare(task)
+    x, y, model, options = problem.x_train, problem.y_train, problem.model, problem.options
     rng = np.random.default_rng(1)
     curve: list[float] = []
     loss_seconds = 0.0
     steps = 0
     for _ in range(task.epochs):
-        order = rng.permutation(len(x_train))
-        for first in range(0, len(order), BATCH):
-            batch = order[first : first + BATCH]
-            activations, y = network.forward(x_train[batch]), y_train[batch]
+        order = rng.permutation(len(x))
+        for first in range(0, len(order), task.batch):
+            batch = order[first : first + task.batch]
+            activations, target = model.forward(x[batch]), y[batch]
             start = time.perf_counter()
-            _, grad = loss(activations[-1], y)
+            _, grad = loss(activations[-1], target, **options)
             loss_seconds += time.perf_counter() - start
-            network.step(activations, grad, task.rate)
+            model.step(activations, grad, task.rate)
             steps += 1
-        value, _ = loss(network.forward(x_train)[-1], y_train)  # for the curve; not a part of training, nor timed
+        value, _ = loss(model.forward(x)[-1], y, **options)  # for the curve; not a part of training, nor timed
         curve.append(value)
         on_epoch()
-    return Run(curve, score(task, network.forward(x_test)[-1], y_test), loss_seconds, steps)
+    return Run(curve, score(task, model.forward(problem.x_test)[-1], problem.y_test), loss_seconds, steps, model)
 
 
 def score(task: Task, output: Array, y: Array) -> float:
-    """R^2 of a regression, accuracy of a classifier."""
+    """R^2 of a regression, accuracy of a classifier where there is a label."""
     if task.loss == "huber":
         return float(metrics.r2_score(y, output))
     labels = output.argmax(axis=1) if task.loss == "cross_entropy" else output > 0
-    return float(metrics.accuracy_score(y, labels))
+    labelled = y != segmentation.IGNORED
+    return float(metrics.accuracy_score(y[labelled], labels[labelled]))
 
 
 def train_all(report: Report) -> dict[str, dict[str, Run]]:
@@ -156,8 +186,9 @@ def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
         "NumPy": {"color": "#E69F00", "linewidth": 5, "alpha": 0.6},
         "fastloss": {"color": "#0072B2", "linewidth": 1.5, "linestyle": "--"},
     }  # Okabe and Ito's colours, which the colour-blind can tell apart
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
-    for task, axes in zip(TASKS, figure.subplots(2, 2).flat, strict=True):
+    figure = Figure(figsize=(15, 7.5), layout="constrained")
+    panels = list(figure.subplots(2, 3).flat)
+    for task, axes in zip(TASKS, panels, strict=False):
         for name, run in runs[task.name].items():
             label = f"{name}: {seconds(run.loss_seconds)} in the loss"
             axes.plot(range(1, len(run.curve) + 1), run.curve, label=label, **styles[name])
@@ -167,6 +198,10 @@ def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
         axes.set_xscale("log")
         axes.grid(alpha=0.3)
         axes.legend()
+        if task.data == "sample_images":
+            panels[-1].imshow(segmentation.picture(runs[task.name]["fastloss"].model), interpolation="nearest")
+            panels[-1].set_title("photographs, their labels, and the model's")
+            panels[-1].set_axis_off()
     figure.suptitle("The same training with a NumPy loss and with fastloss (float64, same seed)")
     for suffix in ("png", "svg"):
         figure.savefig(folder / f"training.{suffix}", dpi=150)
@@ -205,7 +240,7 @@ def run(report: Report) -> None:
         )
     mean = geometric_mean([r["NumPy"].loss_seconds / r["fastloss"].loss_seconds for r in runs.values()])
     table.notes.append(f"Geometric mean of the ratios: {mean:.3g}x")
-    report.publish("training", table, {task: {n: asdict(r) for n, r in of.items()} for task, of in runs.items()})
+    report.publish("training", table, {task: {n: r.figures() for n, r in of.items()} for task, of in runs.items()})
     draw(runs, report.folder)
     report.console.print(f"Curves: {report.folder / 'training.png'} and .svg")
     if failures:

@@ -8,9 +8,10 @@ wider dtype, as the reference that the timed calls are checked against. They may
 from collections.abc import Callable
 from typing import Any
 
-from . import binary, classes, regression, regularization
+from . import binary, classes, divergence, regression, regularization
 
 
 def find(loss: str) -> Callable[..., tuple[float, Any]]:
     """The function of this name, in whichever module it is."""
-    return next(vars(module)[loss] for module in (regression, binary, classes, regularization) if loss in vars(module))
+    modules = (regression, binary, classes, divergence, regularization)
+    return next(vars(module)[loss] for module in modules if loss in vars(module))

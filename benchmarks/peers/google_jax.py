@@ -80,9 +80,37 @@ def _modified_huber(z: Any, t: Any) -> Any:
     return jnp.mean(jnp.where(margin >= -1, relu(1 - margin) ** 2, -4 * margin))
 
 
-def _cross_entropy(z: Any, t: Any, axis: int = -1) -> Any:
-    picked = jnp.take_along_axis(z, jnp.expand_dims(t, axis), axis).squeeze(axis)
-    return jnp.mean(logsumexp(z, axis) - picked)
+def _of_label(x: Any, t: Any, axis: int = -1) -> Any:
+    return jnp.take_along_axis(x, jnp.expand_dims(t, axis), axis).squeeze(axis)
+
+
+def _losses_of_labels(z: Any, t: Any, axis: int = -1) -> Any:
+    return logsumexp(z, axis) - _of_label(z, t, axis)
+
+
+def _softmax_focal(z: Any, t: Any) -> Any:
+    loss = _losses_of_labels(z, t)
+    return jnp.mean((1 - jnp.exp(-loss)) ** 2 * loss)
+
+
+def _poly1_cross_entropy(z: Any, t: Any) -> Any:
+    loss = _losses_of_labels(z, t)
+    return jnp.mean(loss + 1 - jnp.exp(-loss))
+
+
+def _multiclass_hinge(z: Any, t: Any) -> Any:
+    gaps = relu(1 + z - _of_label(z, t)[:, None])
+    return jnp.mean(gaps.sum(-1) - 1)  # less the gap of the label itself
+
+
+def _crammer_singer(z: Any, t: Any) -> Any:
+    others = jnp.where(jnp.arange(z.shape[-1]) == t[:, None], -jnp.inf, z)
+    return jnp.mean(relu(1 + others.max(-1) - _of_label(z, t)))
+
+
+def _js_divergence(p: Any, t: Any) -> Any:
+    m = jnp.logaddexp(p, t) - jnp.log(2.0)
+    return jnp.mean(jnp.sum(jnp.exp(p) * (p - m) + jnp.exp(t) * (t - m), -1)) / 2
 
 
 LOSSES: dict[str, Callable[..., Any]] = {
@@ -122,7 +150,17 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "l1": lambda w: jnp.sum(jnp.abs(w)),
     "l2": lambda w: jnp.sum(w**2) / 2,
     "elastic_net": lambda w: 0.5 * jnp.sum(jnp.abs(w)) + 0.25 * jnp.sum(w**2),
-    "cross_entropy": _cross_entropy,
+    "cross_entropy": lambda z, t, axis=-1: jnp.mean(_losses_of_labels(z, t, axis)),
+    "softmax_focal": _softmax_focal,
+    "poly1_cross_entropy": _poly1_cross_entropy,
+    "multilabel_soft_margin": lambda z, t: jnp.mean(softplus(z) - z * t),
+    "multiclass_hinge": _multiclass_hinge,
+    "crammer_singer": _crammer_singer,
+    "categorical_cross_entropy": lambda p, t: -jnp.mean(jnp.maximum(jnp.log(_of_label(p, t)), -100)),
+    "nll": lambda p, t: -jnp.mean(_of_label(p, t)),
+    "kl_divergence": lambda p, t: jnp.mean(jnp.sum(t * (jnp.log(t) - p), -1)),
+    "js_divergence": _js_divergence,
+    "gaussian_kl": lambda mu, log_var: jnp.mean(jnp.sum(jnp.exp(log_var) - 1 - log_var + mu**2, -1)) / 2,
 }
 
 

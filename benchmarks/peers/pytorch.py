@@ -63,6 +63,30 @@ def _expectile(p: Any, t: Any, q: float = 0.5) -> Any:
     return (torch.where(r > 0, 1 - q, q) * r**2).mean()
 
 
+def _of_label(x: Any, t: Any) -> Any:
+    return x.gather(-1, t[:, None]).squeeze(-1)
+
+
+def _softmax_focal(z: Any, t: Any) -> Any:
+    loss = F.cross_entropy(z, t, reduction="none")
+    return ((1 - torch.exp(-loss)) ** 2 * loss).mean()
+
+
+def _poly1_cross_entropy(z: Any, t: Any) -> Any:
+    loss = F.cross_entropy(z, t, reduction="none")
+    return (loss + 1 - torch.exp(-loss)).mean()
+
+
+def _crammer_singer(z: Any, t: Any) -> Any:
+    others = z.scatter(-1, t[:, None], -torch.inf)
+    return F.relu(1 + others.max(-1).values - _of_label(z, t)).mean()
+
+
+def _js_divergence(p: Any, t: Any) -> Any:
+    m = torch.logaddexp(p, t) - 0.6931471805599453
+    return sum(F.kl_div(m, x, log_target=True, reduction="batchmean") for x in (p, t)) / 2
+
+
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
@@ -101,6 +125,16 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "l2": lambda w: (w**2).sum() / 2,
     "elastic_net": lambda w: 0.5 * w.abs().sum() + 0.25 * (w**2).sum(),
     "cross_entropy": F.cross_entropy,  # its class axis is 1, as in every case here
+    "softmax_focal": _softmax_focal,
+    "poly1_cross_entropy": _poly1_cross_entropy,
+    "multilabel_soft_margin": F.multilabel_soft_margin_loss,
+    "multiclass_hinge": lambda z, t: F.multi_margin_loss(z, t) * z.shape[1],  # it divides by the classes
+    "crammer_singer": _crammer_singer,
+    "categorical_cross_entropy": lambda p, t: -torch.log(_of_label(p, t)).clamp(min=-100).mean(),
+    "nll": F.nll_loss,
+    "kl_divergence": lambda p, t: F.kl_div(p, t, reduction="batchmean"),
+    "js_divergence": _js_divergence,
+    "gaussian_kl": lambda mu, log_var: (log_var.exp() - 1 - log_var + mu**2).sum(-1).mean() / 2,
 }
 
 

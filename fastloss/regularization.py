@@ -109,7 +109,8 @@ def elastic_net(
 
 
 def _penalty(want: int, loss: str, w: ArrayLike, parameters: tuple[float, ...], common: Common) -> Any:
-    return elementwise(want, loss, w, None, parameters, {"reduction": "sum", **common}, name="w", light=True)
+    # Not `light`, though it is: with one array to read, a second thread pays early, and NumPy's dot product uses it too.
+    return elementwise(want, loss, w, None, parameters, {"reduction": "sum", **common}, name="w")
 
 
 def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

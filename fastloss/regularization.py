@@ -109,7 +109,7 @@ def elastic_net(
 
 
 def _penalty(want: int, loss: str, w: ArrayLike, parameters: tuple[float, ...], common: Common) -> Any:
-    # Not `light`, though it is: with one array to read, a second thread pays early, and NumPy's dot product uses it too.
+    # Not `light`, though it is: with one array to read a second thread pays early, and NumPy's dot product uses it too.
     return elementwise(want, loss, w, None, parameters, {"reduction": "sum", **common}, name="w")
 
 

@@ -1,7 +1,7 @@
 """Losses of a score or logit z and a label t: in [0, 1], or -1 and +1 for the margin losses.
 
 Of a logit, e = exp(-abs(z)) and r = 1 / (1 + e): the side that z is on has the probability r, the other e r. `agreeing`
-and `wrong` are what the label gives to the two, `side` is the sign of z.
+and `wrong` are what the label gives to the two.
 """
 
 from cython cimport floating

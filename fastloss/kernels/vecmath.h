@@ -113,30 +113,8 @@ VM_INLINE float vm_exp_reduced_f(float r) { return VM_FMA_F(r, VM_FMA_F(r, vm_ex
 VM_INLINE double vm_exp_reduced_d(double r) { return 1.0 + VM_FMA_D(r * r, vm_exp_tail_d(r, r * r), r); }
 
 /* 2^n spans more than the exponents of the type (subnormal results, and n = 128 or 1024), so two factors: 2^floor(n/2)
- * and the rest. The shift constant carries twice the exponent bias, so that half of it is the bias of each factor. */
-VM_INLINE float vm_exp_f(float x) {
-    const float shift = VM_ROUND_F + 2 * 127;
-    const float t = VM_FMA_F(x, VM_LOG2E_F, shift);
-    const float n = t - shift;
-    const float r = VM_FMA_F(n, -VM_LN2_LO_F, VM_FMA_F(n, -VM_LN2_HI_F, x));
-    const uint32_t half = (vm_bits_f(t) & ~1u) << 22;
-    const uint32_t rest = (vm_bits_f(t) << 23) - half;
-    const float result = vm_exp_reduced_f(r) * vm_from_bits_f(rest) * vm_from_bits_f(half);
-    return x > 89.0f ? INFINITY : (x < -104.0f ? 0.0f : result);
-}
-
-VM_INLINE double vm_exp_d(double x) {
-    const double shift = VM_ROUND_D + 2 * 1023;
-    const double t = VM_FMA_D(x, VM_LOG2E_D, shift);
-    const double n = t - shift;
-    const double r = VM_FMA_D(n, -VM_LN2_LO_D, VM_FMA_D(n, -VM_LN2_HI_D, x));
-    const uint64_t half = (vm_bits_d(t) & ~1ull) << 51;
-    const uint64_t rest = (vm_bits_d(t) << 52) - half;
-    const double result = vm_exp_reduced_d(r) * vm_from_bits_d(rest) * vm_from_bits_d(half);
-    return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
-}
-
-/* e^(x + low) for a low that is tiny: what the rounding of x lost. */
+ * and the rest. The shift constant carries twice the exponent bias, so that half of it is the bias of each factor.
+ * The argument is x + low, for a low that is tiny: what the rounding of x lost. Adding -0 changes nothing. */
 VM_INLINE float vm_exp_sum_f(float x, float low) {
     const float shift = VM_ROUND_F + 2 * 127;
     const float t = VM_FMA_F(x, VM_LOG2E_F, shift);
@@ -158,6 +136,9 @@ VM_INLINE double vm_exp_sum_d(double x, double low) {
     const double result = vm_exp_reduced_d(r) * vm_from_bits_d(rest) * vm_from_bits_d(half);
     return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
 }
+
+VM_INLINE float vm_exp_f(float x) { return vm_exp_sum_f(x, -0.0f); }
+VM_INLINE double vm_exp_d(double x) { return vm_exp_sum_d(x, -0.0); }
 
 /* e^(a b). Rounding a b alone would cost up to abs(a b) / 2 ulp of the result. */
 VM_INLINE float vm_exp_of_product_f(float a, float b) {

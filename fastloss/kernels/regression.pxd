@@ -69,9 +69,9 @@ cdef inline void quantile(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: q, q - 1."""
-    cdef floating r = t - p
-    out[VALUE] = times(c[0] if r > 0 else c[1], r)
-    out[SLOPE] = -c[0] if r > 0 else (-c[1] if r < 0 else r)
+    cdef floating r = t - p, weight = c[0] if r > 0 else c[1]
+    out[VALUE] = times(weight, r)
+    out[SLOPE] = -weight if fabs(r) > 0 else r
     out[CURVATURE] = 0
 
 

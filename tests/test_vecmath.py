@@ -20,6 +20,8 @@ MAX_ULP = {
     ("exp_nonpositive", F): (1.0, 2.0),
     ("exp_nonpositive", D): (1.5, 2.0),
     ("expm1", F): (1.5, 1.5),
+    ("expm1_from", F): (2.0, 2.0),
+    ("expm1_from", D): (2.0, 2.0),
     ("expm1_minus_x", F): (3.0, 3.0),
     ("expm1_minus_x", D): (3.0, 3.0),
     ("expm1", D): (1.5, 1.5),
@@ -90,6 +92,10 @@ def any_factor(x):
     return y
 
 
+def rounded_exp(x):
+    return np.exp(x.astype(wider(x.dtype.type))).astype(x.dtype)
+
+
 def exp_minus_twice(x):
     return np.exp(-2 * abs(x.astype(wider(x.dtype.type)))).astype(x.dtype)
 
@@ -100,6 +106,7 @@ def rounded_expm1(x):
 
 # The second argument of the functions of two, from the first.
 SECOND = {
+    "expm1_from": rounded_exp,
     "expm1_minus_x": rounded_expm1,
     "log_near_one": lambda x: x - 1,
     "exp_of_product": any_factor,
@@ -196,6 +203,7 @@ REFERENCE = {
     "exp": np.exp,
     "exp_nonpositive": np.exp,
     "expm1": np.expm1,
+    "expm1_from": lambda x, e: np.expm1(x),
     "expm1_minus_x": expm1_minus_x,
     "log": np.log,
     "log1p": np.log1p,
@@ -328,6 +336,9 @@ SPECIAL = [
     ("expm1", -0.0, -0.0),
     ("expm1", 1e30, INF),
     ("expm1", INF, INF),
+    ("expm1_from", (-0.0, 1.0), -0.0),
+    ("expm1_from", (INF, INF), INF),
+    ("expm1_from", (-INF, 0.0), -1.0),
     ("expm1_minus_x", (0.0, 0.0), 0.0),
     ("expm1_minus_x", (-0.0, -0.0), 0.0),
     ("expm1_minus_x", (INF, INF), INF),

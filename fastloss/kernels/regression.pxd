@@ -3,7 +3,7 @@
 from cython cimport floating
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.vecmath cimport (
-    at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1, fabs, lgamma1p, log, log1p, sqrt, tanh_from,
+    at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, sqrt, tanh_from,
     times, x_minus_log1p
 )
 from fastloss.kernels.vecmath cimport log_cosh as log_of_cosh
@@ -200,7 +200,7 @@ cdef inline void welsch(
 ) noexcept nogil:
     """e: exp(-u^2)."""
     cdef floating one = 1, half = <floating> 0.5, r = p - t, a = r * c[1], x = a * a
-    out[VALUE] = half * r * r if near(x) else c[0] * (c[0] * (-half * expm1(-x)))
+    out[VALUE] = half * r * r if near(x) else c[0] * (c[0] * (-half * expm1_from(-x, e)))
     out[SLOPE] = 0 if e == 0 else r * e
     out[CURVATURE] = 0 if e == 0 else (one - (x + x)) * e
 

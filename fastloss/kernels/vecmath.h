@@ -234,6 +234,15 @@ VM_INLINE double vm_expm1_d(double x) {
     return vm_fabs_d(x) < 0x1p-55 ? x : in_range;
 }
 
+/* e^x - 1 from x and e = e^x, whose rounding error at most trebles. */
+VM_INLINE float vm_expm1_from_f(float x, float e) {
+    return vm_fabs_f(x) < 0.34375f ? x * VM_FMA_F(x, vm_exp_tail_f(x), 1.0f) : e - 1.0f;
+}
+
+VM_INLINE double vm_expm1_from_d(double x, double e) {
+    return vm_fabs_d(x) < 0.34375 ? x * VM_FMA_D(x, vm_exp_tail_d(x, x * x), 1.0) : e - 1.0;
+}
+
 /* e^x - 1 - x from x and e = expm1(x): x^2 Q(x) where the terms would cancel. Relative error 2^-26.5 and 2^-54.2. */
 VM_INLINE float vm_expm1_minus_x_f(float x, float e) {
     const float z = x * x;

@@ -13,6 +13,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_of_product_d(double a, double b) noexcept
     float vm_expm1_f(float x) noexcept
     double vm_expm1_d(double x) noexcept
+    float vm_expm1_from_f(float x, float e) noexcept
+    double vm_expm1_from_d(double x, double e) noexcept
     float vm_expm1_minus_x_f(float x, float e) noexcept
     double vm_expm1_minus_x_d(double x, double e) noexcept
     float vm_log_f(float x) noexcept
@@ -77,6 +79,11 @@ cdef inline floating exp_of_product(floating a, floating b) noexcept nogil:
 
 cdef inline floating expm1(floating x) noexcept nogil:
     return vm_expm1_f(x) if floating is float else vm_expm1_d(x)
+
+
+# exp(x) - 1 from x and e = exp(x).
+cdef inline floating expm1_from(floating x, floating e) noexcept nogil:
+    return vm_expm1_from_f(x, e) if floating is float else vm_expm1_from_d(x, e)
 
 
 # exp(x) - 1 - x from x and e = expm1(x).

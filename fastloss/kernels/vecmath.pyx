@@ -26,6 +26,7 @@ FUNCTIONS_OF_TWO = (
     "tanh_from",
     "pow",
     "expm1_minus_x",
+    "expm1_from",
 )
 
 
@@ -86,6 +87,9 @@ cdef void apply(int function, const floating *x, const floating *y, floating *ou
     elif function == 17:
         for i in range(n):
             out[i] = expm1_minus_x(x[i], y[i])
+    elif function == 18:
+        for i in range(n):
+            out[i] = expm1_from(x[i], y[i])
 
 
 def evaluate(name, cnp.ndarray x not None, cnp.ndarray out not None, cnp.ndarray y=None):

@@ -136,10 +136,12 @@ cdef class Call:
         for name in common:
             if name not in COMMON:
                 raise TypeError(f"{loss}() got an unexpected keyword argument {name!r}")
-        sample_weight = common.get("sample_weight")
-        reduction = common.get("reduction", "mean")
-        normalizer = common.get("normalizer")
-        out = common.get("out")
+        reduction, sample_weight, normalizer, out = "mean", None, None, None
+        if common:
+            reduction = common.get("reduction", reduction)
+            sample_weight = common.get("sample_weight")
+            normalizer = common.get("normalizer")
+            out = common.get("out")
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
         self.mean = reduction == "mean"
@@ -178,14 +180,16 @@ cdef class Call:
     cdef allocate(self, tuple likes, tuple inputs):
         """Set the arrays for the results; `likes` has an array like the gradient for each differentiable input.
 
-        Each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write over it).
+        With `out`, each input is (name, what the caller gave, the array the kernel reads, whether the kernel may write
+        over it).
         """
         self.grads = self.hesses = NOTHING[len(likes)]
         if self.want & 1 and not self.sums:
             self.values = np.empty(self.shape, (<object> likes[0]).dtype)
         if self.want == 1:
             return
-        inputs += (("sample_weight", self.sample_weight, self.weight, False),)
+        if self.out is not None:
+            inputs += (("sample_weight", self.sample_weight, self.weight, False),)
         if not self.want & 4:
             self.grads = self.arrays(self.out, "out", likes, inputs)
         elif self.out is None:
@@ -263,36 +267,35 @@ def elementwise(
     division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, name)
-    t = u = third_name = third_domain = None
-    cdef tuple inputs = ((name, pred, p, True),), likes = (p,)
-    cdef Py_ssize_t third_inner = 1
+    t = u = third_name = third_domain = given = None
+    cdef tuple shape = p.shape, likes = (p,)
+    cdef Py_ssize_t third_inner = 1, size = cnp.PyArray_SIZE(p)
     if target is not None:
         t = real(target, "target", p.dtype)
         if not cnp.PyArray_SAMESHAPE(t, p):
-            raise ValueError(f"target must have the shape of {name}, {p.shape}, not {t.shape}")
-        inputs += (("target", target, t, True),)
+            raise ValueError(f"target must have the shape of {name}, {shape}, not {t.shape}")
     if along_last_axis is not None:
         third_name, given = along_last_axis
         u = _checks.weights_along_last_axis(given, third_name, p)
-        inputs += ((third_name, given, u, True),)
     elif second is not None:
         third_name, given, third_domain = second
         u = real(given, third_name, p.dtype)
-        if u.shape != p.shape[:u.ndim]:
+        if u.shape != shape[:u.ndim]:
             raise ValueError(
-                f"{third_name} must have the shape of {name}, {p.shape}, or of leading axes of it, not {u.shape}"
+                f"{third_name} must have the shape of {name}, {shape}, or of leading axes of it, not {u.shape}"
             )
-        for length in p.shape[u.ndim:]:
+        for length in shape[u.ndim:]:
             third_inner *= length
-        inputs += ((third_name, given, u, True),)
         likes = (p, u if u.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), u.shape))
-    cdef Call call = Call(loss, want, p.shape, p.size // LIGHT if light else p.size, common)
-    call.allocate(likes, inputs)
+    cdef Call call = Call(loss, want, shape, size // LIGHT if light else size, common)
+    call.allocate(likes, () if call.out is None else (
+        (name, pred, p, True), ("target", target, t, True), (third_name, given, u, True)
+    ))
     call.divide_by(call.sum_of_weights())
     derivatives = (call.grads[0], call.hesses[0], None, None)
     if second is not None:
         derivatives = (call.grads[0], call.hesses[0], call.grads[1], call.hesses[1])
-        if p.size == 0 and want != 1:  # sums over nothing
+        if size == 0 and want != 1:  # sums over nothing
             call.grads[1][...] = 0
             if want & 4:
                 call.hesses[1][...] = 0
@@ -342,10 +345,10 @@ def class_axis(
     w = None if class_weight is None else _checks.class_weights(class_weight, shape[1], p.dtype)
     smoothing = number(label_smoothing, "label_smoothing", 0, 1)
 
-    cdef Call call = Call(loss, want, batch, p.size, common)
-    call.allocate(
-        (p,), (("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False))
-    )
+    cdef Call call = Call(loss, want, batch, cnp.PyArray_SIZE(p), common)
+    call.allocate((p,), () if call.out is None else (
+        ("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False)
+    ))
     call.divide_by(call.sum_of_weights())
     driver = getattr(kernels, family)
     place = driver.LOSSES[loss if kernel is None else kernel]
@@ -397,14 +400,14 @@ def summed(
     if mean:
         parameters += (1 / <double> shape[1],)
 
-    cdef Py_ssize_t elements = p.size
+    cdef Py_ssize_t elements = cnp.PyArray_SIZE(p)
     if one_class and want == VALUE:
         elements //= shape[1]
     elif light or one_class:
         elements //= LIGHT
     cdef Call call = Call(loss, want, batch, elements, common)
     likes = (p, t if t.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), t.shape)) if pair else (p,)
-    call.allocate(likes, (
+    call.allocate(likes, () if call.out is None else (
         (names[0], pred, p, True), (names[1], target, t, not is_labels), ("class_weight", class_weight, w, False)
     ))
     cdef double weights = call.sum_of_weights()

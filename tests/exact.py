@@ -1,14 +1,16 @@
-"""Every elementwise loss as its formula, in as many digits as it takes (mpmath): slow, naive, and right.
+"""Every loss of one element or one sample as its formula, in as many digits as it takes (mpmath): slow, naive, right.
 
 No stable form is used here. A formula that loses digits is evaluated with more of them, until the result stands. Where
 a loss is a sum of terms that may cancel, the function returns the terms: their size says how far off a sum of rounded
 terms may be. Not asked are infinite inputs, derivatives at kinks, and probabilities of exactly 0 and 1.
+
+An input of a loss with a class axis is a row, the tuple of its classes; class indices become one-hot rows (`points`).
 """
 
 import numpy as np
 from mpmath import cosh, exp, inf, log, loggamma, mp, mpf, pi, sqrt
 
-FIRST_DIGITS, MOST_DIGITS = 120, 1500
+FIRST_DIGITS, MOST_DIGITS = 60, 1500
 NOTHING = mpf(10) ** -400  # below the smallest number of any dtype
 AGREEMENT = mpf(10) ** -30  # relative; far below the rounding error of a double
 
@@ -18,7 +20,7 @@ def value(name, *inputs, **parameters):
 
 
 def slope(name, k, *inputs, **parameters):
-    """The derivative by input k."""
+    """The derivative in place k: by an input, or where inputs are rows, by an input and a class."""
     return _settle(lambda: sum(_slopes(name, k, inputs, parameters)))
 
 
@@ -33,18 +35,25 @@ def size_of_slope(name, k, *inputs, **parameters):
 
 def _terms(name, inputs, parameters):
     parameters = {k: mpf(v) if type(v) in (int, float) else v for k, v in parameters.items()}
-    result = globals()[name](*map(mpf, inputs), **parameters)
+    result = globals()[name](*(tuple(map(mpf, x)) if isinstance(x, tuple) else mpf(x) for x in inputs), **parameters)
     return result if isinstance(result, tuple) else (result,)
 
 
 def _slopes(name, k, inputs, parameters):
-    """The derivative of each term by input k, as a difference quotient."""
+    """The derivative of each term in place k, as a difference quotient."""
     if name in CLAMPED:  # their gradient is that of the logarithm itself, so that training goes on
         parameters = parameters | {"floor": -inf}
-    x = mpf(inputs[k])
+    x = mpf(inputs[k[0]][k[1]] if isinstance(k, tuple) else inputs[k])
     h = (abs(x) or 1) * mpf(10) ** (-mp.dps // 3)  # the quotient's error and noise are of the order h^2
-    above, below = (_terms(name, [*inputs[:k], y, *inputs[k + 1 :]], parameters) for y in (x + h, x - h))
+    above, below = (_terms(name, replaced(inputs, k, y), parameters) for y in (x + h, x - h))
     return [(a - b) / (2 * h) for a, b in zip(above, below, strict=True)]
+
+
+def replaced(inputs, k, x):
+    """The inputs with x in place k."""
+    if isinstance(k, tuple):
+        k, x = k[0], replaced(inputs[k[0]], k[1], x)
+    return (*inputs[:k], x, *inputs[k + 1 :])
 
 
 def _settle(compute):
@@ -171,7 +180,7 @@ def binary_focal(p, t, gamma=2, alpha=None, floor=-100):
     return -_balance(t, alpha) * (1 - right) ** gamma * max(log(right), floor)
 
 
-CLAMPED = {"binary_cross_entropy", "binary_focal"}
+CLAMPED = {"binary_cross_entropy", "binary_focal", "categorical_cross_entropy"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -242,6 +251,69 @@ def elastic_net(w, strength=1, l1_ratio=0.5):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Classes: rows of logits or scores, probabilities, log-probabilities
+
+
+def cross_entropy(z, t, class_weight=None, label_smoothing=0, z_loss=0):
+    total = log(sum(map(exp, z)))
+    mass = sum(_weighted(t, class_weight))
+    q = _weighted(_smooth_classes(t, label_smoothing), class_weight)
+    return *(qc * (total - zc) for qc, zc in zip(q, z, strict=True)), z_loss * mass * total**2
+
+
+def poly1_cross_entropy(z, t, epsilon=1, class_weight=None, label_smoothing=0):
+    q = _weighted(_smooth_classes(t, label_smoothing), class_weight)
+    gain = epsilon * sum(qc * (1 - pc) for qc, pc in zip(q, _softmax(z), strict=True))
+    return *cross_entropy(z, t, class_weight, label_smoothing), gain
+
+
+def softmax_focal(z, t, gamma=2, class_weight=None):
+    right = sum(tc * pc for tc, pc in zip(t, _softmax(z), strict=True))
+    return -sum(_weighted(t, class_weight)) * (1 - right) ** gamma * log(right)
+
+
+def multiclass_hinge(z, t, margin=1, power=1, class_weight=None):
+    y = t.index(1)
+    w = 1 if class_weight is None else class_weight[y]
+    return w * sum(max(0, zj - z[y] + margin) ** power for j, zj in enumerate(z) if j != y)
+
+
+def crammer_singer(z, t, margin=1, class_weight=None):
+    y = t.index(1)
+    w = 1 if class_weight is None else class_weight[y]
+    return w * max(max(0, zj - z[y] + margin) for j, zj in enumerate(z) if j != y)
+
+
+def categorical_cross_entropy(p, t, class_weight=None, label_smoothing=0, floor=-100):
+    q = _weighted(_smooth_classes(t, label_smoothing), class_weight)
+    return -sum(qc * max(log(pc), floor) for qc, pc in zip(q, p, strict=True) if qc)
+
+
+def nll(p, t, class_weight=None):
+    return tuple(-q * pc for q, pc in zip(_weighted(t, class_weight), p, strict=True))
+
+
+def multilabel_soft_margin(z, t, class_weight=None):
+    terms = (sum(binary_cross_entropy_with_logits(zc, tc)) for zc, tc in zip(z, t, strict=True))
+    return sum(_weighted(terms, class_weight)) / len(z)
+
+
+def kl_divergence(p, t, log_target=False):
+    if log_target:
+        return tuple(exp(tc) * (tc - pc) for pc, tc in zip(p, t, strict=True))
+    return tuple(x for pc, tc in zip(p, t, strict=True) for x in ((tc * log(tc), -tc * pc) if tc else (0, 0)))
+
+
+def js_divergence(p, t, beta=0.5):
+    m = [log(beta * exp(tc) + (1 - beta) * exp(pc)) for pc, tc in zip(p, t, strict=True)]
+    return beta * _kl(t, m) + (1 - beta) * _kl(p, m)
+
+
+def gaussian_kl(mu, log_var):
+    return sum(exp(v) + m**2 - 1 - v for m, v in zip(mu, log_var, strict=True)) / 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the formulas share
 
 
@@ -257,14 +329,40 @@ def _balance(t, alpha):
     return 1 if alpha is None else alpha * t + (1 - alpha) * (1 - t)
 
 
+def _softmax(z):
+    total = sum(map(exp, z))
+    return [exp(zc) / total for zc in z]
+
+
+def _smooth_classes(t, amount):
+    return [tc * (1 - amount) + amount / len(t) for tc in t]
+
+
+def _weighted(x, weight):
+    return list(x) if weight is None else [w * xc for w, xc in zip(weight, x, strict=True)]
+
+
+def _kl(p, q):
+    """Of log-probabilities."""
+    return sum(exp(pc) * (pc - qc) for pc, qc in zip(p, q, strict=True))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Inputs to compare on: a function of a random generator, their number and dtype, and whether they are to be extreme
 
 
 def inputs(name, n, dtype, extreme=False, seed=0):
     """The arrays that the loss takes."""
-    rng = np.random.default_rng(seed)
-    return tuple(np.asarray(x, dtype) for x in INPUTS.get(name, pairs)(rng, n, dtype, extreme))
+    arrays = INPUTS.get(name, pairs)(np.random.default_rng(seed), n, dtype, extreme)
+    return tuple(np.asarray(x, dtype if np.ndim(x) == arrays[0].ndim else None) for x in arrays)  # class indices stay
+
+
+def points(*arrays):
+    """The inputs of each element, or of each sample, as the formulas take them."""
+    if arrays[0].ndim == 2:
+        arrays = [x if x.ndim == 2 else np.eye(arrays[0].shape[1])[x] for x in arrays]
+        return [tuple(map(tuple, rows)) for rows in zip(*(x.tolist() for x in arrays), strict=True)]
+    return list(zip(*(x.tolist() for x in arrays), strict=True))
 
 
 def parameters(name, dtype):
@@ -349,6 +447,58 @@ def weights(rng, n, dtype, extreme):
     return (real(rng, n, dtype, extreme),)
 
 
+def rows_of_logits(rng, n, dtype, extreme):
+    """Rows of logits, extreme ones far apart, close together at a large value, or tiny; and class indices."""
+    z = 3 * rng.standard_normal((n, CLASSES))
+    if extreme:
+        z[::3] *= rng.uniform(3, 12, (len(z[::3]), 1))
+        z[1::3] = 1e4 + rng.integers(-3, 4, (len(z[1::3]), CLASSES)) / 128
+        z[2::6] = 1e-20 * z[2::6]
+        z[5::6, 1:] -= rng.uniform(15, 80, (len(z[5::6]), 1))
+    return z, rng.integers(0, CLASSES, n)
+
+
+def rows_of_scores(rng, n, dtype, extreme):
+    return real(rng, (n, CLASSES), dtype, extreme), rng.integers(0, CLASSES, n)
+
+
+def rows_of_labels(rng, n, dtype, extreme):
+    """Logits, and as many labels 0 and 1."""
+    z, t = logits(rng, n * CLASSES, dtype, extreme)
+    return z.reshape(n, CLASSES), t.reshape(n, CLASSES)
+
+
+def rows_of_probabilities(rng, n, dtype, extreme):
+    p, _ = probabilities(rng, n * CLASSES, dtype, extreme)
+    return p.reshape(n, CLASSES), rng.integers(0, CLASSES, n)
+
+
+def log_softmax_rows(rng, n, dtype, extreme):
+    z, label = rows_of_logits(rng, n, dtype, extreme)
+    z = z - z.max(axis=1, keepdims=True)
+    return np.maximum(z - np.log(np.exp(z).sum(axis=1, keepdims=True)), -80), label
+
+
+def two_distributions(rng, n, dtype, extreme):
+    """Logarithms of two distributions, extreme ones nearly equal every other time."""
+    p, t = (log_softmax_rows(rng, n, dtype, extreme)[0] for _ in range(2))
+    if extreme:
+        p = p.astype(dtype)
+        t[::2] = p[::2] * (1 + rng.integers(1, 1000, p[::2].shape) * np.finfo(dtype).eps)
+    return p, t
+
+
+def distribution_and_probabilities(rng, n, dtype, extreme):
+    p, t = two_distributions(rng, n, dtype, extreme)
+    return p, np.exp(np.minimum(t, 0))
+
+
+def latent_gaussians(rng, n, dtype, extreme):
+    mu, log_var = (real(rng, (n, CLASSES), dtype, extreme) for _ in range(2))
+    return mu.clip(-1e10, 1e10), log_var.clip(-80, 80)
+
+
+CLASSES = 4
 INPUTS = {
     "msle": pairs_above_minus_one,
     "poisson_nll": log_means_of_counts,
@@ -370,4 +520,17 @@ INPUTS = {
     "l1": weights,
     "l2": weights,
     "elastic_net": weights,
+    "cross_entropy": rows_of_logits,
+    "softmax_focal": rows_of_logits,
+    "poly1_cross_entropy": rows_of_logits,
+    "multiclass_hinge": rows_of_scores,
+    "crammer_singer": rows_of_scores,
+    "categorical_cross_entropy": rows_of_probabilities,
+    "nll": log_softmax_rows,
+    "multilabel_soft_margin": rows_of_labels,
+    "kl_divergence": distribution_and_probabilities,
+    "js_divergence": two_distributions,
+    "gaussian_kl": latent_gaussians,
 }  # of all others: pairs
+#: The losses with a class axis.
+OF_ROWS = tuple(INPUTS)[-11:]

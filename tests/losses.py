@@ -11,6 +11,7 @@ import numpy as np
 import reference
 
 import fastloss as fl
+from fastloss import _cpu
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Random inputs: functions of a random generator, the shape of the first input and its class axis
@@ -224,10 +225,14 @@ class Problem:
         by = [list(self.inputs).index(name) for name in self.case.by]
         return reference.elementwise(definition, *self.inputs.values(), by=by, **self.options, **common)
 
-    def assert_as_expected(self, ulp=16, **common):
+    def assert_as_expected(self, ulp=16, each_level=False, **common):
         """Assert that value and derivatives are those of the definition: to `ulp`, or nearly, of what is measured."""
-        value, grad, hess = self.everything(**common)
         expected = self.expected(**common)
+        for _ in levels() if each_level else [None]:
+            self._assert_is(expected, ulp, **common)
+
+    def _assert_is(self, expected, ulp, **common):
+        value, grad, hess = self.everything(**common)
         if common.get("reduction") == "none":
             assert value.dtype == self.pred.dtype
             assert_close(value, expected.value, ulp, expected.sizes[0])
@@ -477,6 +482,15 @@ SUMMED = [
 CASES = ELEMENTWISE + CLASSES + SUMMED
 #: One case for each loss and kind of inputs, the last, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
+
+
+def levels():
+    """Every CPU level of this machine, selected in turn."""
+    before = _cpu.kernels.level
+    for level in _cpu.supported_levels():
+        _cpu.kernels.select(level)
+        yield level
+    _cpu.kernels.select(before)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

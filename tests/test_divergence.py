@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from losses import SUMMED, as_tuple, assert_close, assert_same_bits, largest, leaves, like
+from losses import SUMMED, assert_close, assert_same_bits, largest, leaves, like
 
 import fastloss as fl
 
@@ -97,6 +95,13 @@ def test_js_divergence_of_disjoint_distributions_is_log_2(dtype):
         assert np.all(x == 0)
     for x in leaves(fl.js_divergence.grad_and_hess(p, t)):
         assert np.isfinite(x).all()
+
+
+def test_js_divergence_of_a_beta_below_float32():
+    """It counts as the smallest number: with a weight of 0 the mixture would be 0 where pred is."""
+    p, t = np.float32([0, -INF]), np.float32([-INF, 0])
+    for x in leaves((fl.js_divergence(p, t, beta=1e-50), *fl.js_divergence.grad_and_hess(p, t, beta=1e-50))):
+        assert np.all(np.isfinite(x)) and np.all(np.abs(x) < 1e-35)
 
 
 @each_dtype
@@ -411,7 +416,7 @@ def test_awkward_sizes(case, dtype):
 
 @each_kind
 def test_many_classes(case):
-    for shape in [(2, 70_001), (1, 66_000, 2), (1, 70_000, 17)]:
+    for shape in [(2, 70_001), (7, 20_001), (1, 66_000, 2), (1, 70_000, 17)]:
         problem = case.problem(shape, 1, np.float32)
         problem.assert_as_expected(reduction="none", ulp=32)
         problem.assert_as_expected(sample_weight=problem.weight())
@@ -428,37 +433,6 @@ def test_nothing_is_written_outside(case, shape):
     assert_same_bits(problem.grad_and_hess(out=pairs), problem.grad_and_hess())
     for x in guarded:
         assert np.all(x[:32] == 7) and np.all(x[32 + n :] == 7)
-
-
-@st.composite
-def problems(draw):
-    shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
-    shape[axis] = draw(st.sampled_from([1, 2, 3, 8, 17, 96, 300, 1100]))
-    case = draw(st.sampled_from(SUMMED))
-    dtype = draw(st.sampled_from([np.float32, np.float64]))
-    return case.problem(tuple(shape), axis, dtype, seed=draw(st.integers(0, 1000)))
-
-
-@given(
-    problem=problems(),
-    reduction=st.sampled_from(["mean", "sum", "none"]),
-    weighted=st.integers(-1, 3),
-    in_place=st.booleans(),
-    fortran=st.booleans(),
-)
-@settings(max_examples=300, derandomize=True, deadline=None)
-def test_any_shape_axis_and_options(problem, reduction, weighted, in_place, fortran):
-    common = {"reduction": reduction}
-    if 0 < weighted <= len(problem.batch):
-        common["sample_weight"] = problem.weight(weighted)
-    if fortran:
-        problem = problem.each(np.asfortranarray)
-    problem.assert_as_expected(24, **common)
-    copied = problem.copied()
-    out = copied.differentiated
-    if in_place and all(x.flags.c_contiguous for x in as_tuple(out)):
-        assert_same_bits(copied.value_and_grad(out=out, **common), problem.value_and_grad(**common))
 
 
 @each_case

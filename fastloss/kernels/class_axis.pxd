@@ -10,15 +10,16 @@ from cython.parallel cimport prange
 cimport numpy as cnp
 
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, chunk_size, expand, grain, load_labels, operand, weighted_sum
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, Operand, address, chunk_size, expand, grain, load_labels, operand,
+    take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport max_lanes
+from fastloss.kernels.vecmath cimport at_most, max_lanes
+from libc.float cimport DBL_MAX, FLT_MAX
 
 cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
-    MAX_PARAMETERS = 8
     MAX_SAMPLES = 256       # samples in a tile
     CELL_BYTES = 32768      # of a transposed tile
     VECTOR = 16             # elements; LANES is a multiple of it
@@ -124,6 +125,14 @@ cdef inline bint prepare(const Call* call, Stats* s, floating* _, Py_ssize_t sta
         s.label[i] = 0
         mass[i] = 1
     return bad
+
+
+cdef inline floating scale_of(
+    const Call* call, const Stats* s, Py_ssize_t i, double factor, floating* _
+) noexcept nogil:
+    """What the derivatives of sample i are scaled by: finite, since a slope of 0 times inf would be NaN."""
+    cdef double largest = FLT_MAX if floating is float else DBL_MAX
+    return <floating> at_most(s.weight[i] * call.scale * factor, largest)
 
 
 cdef inline double finish_tile(const Call* call, Stats* s, floating* _, Py_ssize_t start) noexcept nogil:
@@ -278,7 +287,6 @@ cdef inline object run_loss(
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
     cdef char bad = 0
     cdef double total
-    cdef int k
     call.loss = loss
     call.outer, call.classes, call.inner = shape
     call.measure = measure
@@ -290,10 +298,7 @@ cdef inline object run_loss(
     call.weight = operand(weight, weight_inner)
     call.class_weight = address(class_weight)
     call.smoothing = smoothing
-    if len(parameters) > MAX_PARAMETERS:
-        raise IndexError("too many parameters: raise MAX_PARAMETERS")
-    for k in range(MAX_PARAMETERS):
-        call.parameters[k] = parameters[k] if k < len(parameters) else 0
+    take_parameters(call.parameters, parameters, single)
     call.scale = scale
     call.sum_values = sum_values
     call.value = address(value)

@@ -10,7 +10,7 @@ from fastloss.kernels.binary cimport (
     sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
 )
 from fastloss.kernels.loops cimport (
-    ANY, DERIVATIVES, GRAD_2, MAX_PARAMETERS, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
+    ANY, DERIVATIVES, GRAD_2, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
     double_loops, loops, nothing, outside, single_loops, weigh
 )
 from fastloss.kernels.regression cimport (
@@ -21,11 +21,11 @@ from fastloss.kernels.regression cimport (
     tukey, tweedie, welsch
 )
 from fastloss.kernels.tiles cimport (
-    MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, ordered_sum, weighted_sum
+    MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand,
+    ordered_sum, take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport copysign, fabs
-from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
-from libc.math cimport INFINITY, NAN, fmax, fmin
+from libc.float cimport FLT_MAX
+from libc.math cimport INFINITY, NAN, fmin
 
 import numpy as np
 
@@ -365,11 +365,6 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
     return total
 
 
-cdef double in_range(double x, double smallest, double largest):
-    """x, if it is not 0 of a magnitude in this range: so that a parameter beyond the dtype does not become 0 or inf."""
-    return x if x == 0 else copysign(fmin(fmax(fabs(x), smallest), largest), x)
-
-
 def run(
     int loss, tuple inputs, Py_ssize_t third_inner, cnp.ndarray weight, Py_ssize_t weight_inner, tuple parameters,
     tuple domains, bint check_only, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
@@ -386,7 +381,6 @@ def run(
     cdef cnp.ndarray edges = None
     cdef Py_ssize_t n = cnp.PyArray_SIZE(pred)
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
-    cdef double smallest = FLT_MIN if single else DBL_MIN, largest = FLT_MAX if single else DBL_MAX
     cdef char bad = 0
     cdef double total
     cdef int k
@@ -396,10 +390,7 @@ def run(
         call.domains[k] = DOMAINS[domains[k]]
     call.check_only = check_only
     call.weight = operand(weight, weight_inner)
-    if len(parameters) > MAX_PARAMETERS:
-        raise IndexError("too many parameters: raise MAX_PARAMETERS")
-    for k in range(MAX_PARAMETERS):
-        call.parameters[k] = in_range(parameters[k], smallest, largest) if k < len(parameters) else 0
+    take_parameters(call.parameters, parameters, single)
     call.scale = fmin(scale, FLT_MAX) if single and weight is None else scale  # a slope of 0 times inf would be NaN
     call.sum_values = sum_values
     call.value = address(value)

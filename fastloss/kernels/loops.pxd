@@ -3,11 +3,9 @@
 from cython cimport floating
 
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
+from fastloss.kernels.tiles cimport MAX_PARAMETERS
 from fastloss.kernels.vecmath cimport at_most, fabs
 from libc.float cimport DBL_MAX
-
-cdef enum:
-    MAX_PARAMETERS = 8
 
 cdef enum:                  # places of the derivatives
     GRAD

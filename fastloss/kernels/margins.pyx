@@ -13,7 +13,7 @@ from libc.math cimport INFINITY, NAN
 
 from fastloss.kernels.class_axis cimport (
     BLOCK, CELL_BYTES, DIRECT, MASS, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, Call, Stats, clear, field, finish_tile,
-    maximum, offset_of, place_tile, prefetch, prepare, run_loss, transpose_in, transpose_out
+    maximum, offset_of, place_tile, prefetch, prepare, run_loss, scale_of, transpose_in, transpose_out
 )
 from fastloss.kernels.tiles cimport LANES, aligned, at, ordered_sum
 
@@ -349,7 +349,7 @@ cdef double run_tile(const Call* call, floating* _, Py_ssize_t tile, char* bad) 
         slope = field(&s, SLOPE, _)
         for i in range(s.lanes):
             s.weight[i] = 0 if mass[i] == 0 else s.weight[i]  # a class of weight 0 is not there either
-            slope[i] = <floating> (s.weight[i] * call.scale * mass[i])
+            slope[i] = scale_of(call, &s, i, mass[i], _)
         if call.layout == ROWS:
             run_rows(call, &s, _, start)
         elif call.layout == DIRECT:

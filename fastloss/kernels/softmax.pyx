@@ -12,14 +12,14 @@ from libc.math cimport INFINITY
 
 from fastloss.kernels.binary cimport normal, power, power_by_halves
 from fastloss.kernels.class_axis cimport (
-    BLOCK, CELL_BYTES, DIRECT, MASS, MAX_PARAMETERS, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, VECTOR, Call, Stats, clear,
-    field, finish_tile, maximum, offset_of, place_tile, prefetch, prepare, run_loss, transpose_in, transpose_out
+    BLOCK, CELL_BYTES, DIRECT, MASS, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, VECTOR, Call, Stats, clear, field,
+    finish_tile, maximum, offset_of, place_tile, prefetch, prepare, run_loss, scale_of, transpose_in, transpose_out
 )
 from fastloss.kernels.classes cimport (
     BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, CLASS_OUTPUTS, FAR, LOSS, cross_entropy, nothing,
     poly1_cross_entropy, softmax_focal
 )
-from fastloss.kernels.tiles cimport LANES, aligned, at, ordered_sum
+from fastloss.kernels.tiles cimport LANES, MAX_PARAMETERS, aligned, at, ordered_sum
 from fastloss.kernels.vecmath cimport (
     at_least, at_most, exp_difference, exp_nonpositive, log, log1p, max_lanes, sum_lanes
 )
@@ -198,7 +198,7 @@ cdef inline void settle(
             miss = (misses[i] + hot[i] * (one - hot_exp[i]) + (spread[i] + hot[i]) * tail[i]) * inverse
         loss(ce, peak[i] + log_sum[i], mass[i], hit * inverse, miss, by_first, c, out)
         result[i] = out[LOSS]
-        scale = <floating> (s.weight[i] * call.scale)
+        scale = scale_of(call, s, i, 1, _)
         by_ce = scale * out[BY_CE]
         by_lse = scale * out[BY_LSE]
         soft = (by_ce * spread[i] + by_lse) * inverse  # exactly 0 for a bare label

@@ -15,7 +15,7 @@ from libc.math cimport fmin
 
 from fastloss.kernels.binary cimport exp_minus_abs
 from fastloss.kernels.loops cimport (
-    ANY, DERIVATIVES, MAX_PARAMETERS, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
+    ANY, DERIVATIVES, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
     single_loops, weigh
 )
 from fastloss.kernels.terms cimport (
@@ -23,8 +23,8 @@ from fastloss.kernels.terms cimport (
     kl_divergence_log_target, multilabel_soft_margin, nll
 )
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, load_labels, operand,
-    ordered_sum, weighted_sum
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load,
+    load_labels, operand, ordered_sum, take_parameters, weighted_sum
 )
 
 cnp.import_array()
@@ -511,10 +511,10 @@ def run(
 
     Or None where an operand is not valid. The weights are those of class indices, and of probabilities with class
     weights. Only a `stage` RUN writes; the others, MEASURE and CHECK, come first where there is something to find out
-    before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is
-    said of pred and target; `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there
-    is not is None. With `one_class`, labels say which elements of pred count. threads = 0 stands for an input so small
-    that releasing the GIL would cost more than it gives.
+    before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is said of pred and target;
+    `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there is not is None. With
+    `one_class`, labels say which elements of pred count. threads = 0 stands for an input so small that releasing the
+    GIL would cost more than it gives.
     """
     cdef Call call
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
@@ -536,10 +536,7 @@ def run(
     call.weight = operand(weight, weight_inner)
     call.class_weight = operand(class_weight, call.inner)
     call.weight_of = <const double*> address(class_weight)
-    if len(parameters) > MAX_PARAMETERS:
-        raise IndexError("too many parameters: raise MAX_PARAMETERS")
-    for k in range(MAX_PARAMETERS):
-        call.parameters[k] = parameters[k] if k < len(parameters) else 0
+    take_parameters(call.parameters, parameters, single)
     call.scale = scale
     call.scale_unweighted = fmin(scale, largest)
     call.sum_values = sum_values

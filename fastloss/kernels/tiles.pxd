@@ -7,12 +7,15 @@ chunks and the order of every sum depend on the size of the input alone, never o
 from cython cimport floating
 cimport numpy as cnp
 
-from fastloss.kernels.vecmath cimport sum_lanes
+from fastloss.kernels.vecmath cimport copysign, fabs, sum_lanes
+from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport fmax, fmin
 
 cdef enum:
     TILE = 1024         # elements
     MAX_CHUNKS = 2048   # bounds the memory for partial sums, whatever the size of the input
     LANES = 32          # partial sums kept side by side, so that a sum vectorises
+    MAX_PARAMETERS = 8  # of a loss
 
 ctypedef fused number:
     signed char
@@ -93,6 +96,21 @@ cdef inline Operand operand(cnp.ndarray array, Py_ssize_t inner):
         x.inner = inner
         x.period = max(1, cnp.PyArray_SIZE(array))
     return x
+
+
+cdef inline int take_parameters(double* place, tuple parameters, bint single) except -1:
+    """Set the MAX_PARAMETERS of a call, 0 where there are fewer.
+
+    One beyond the range of the dtype becomes its largest or smallest normal number, not inf or 0: that would make NaN.
+    """
+    cdef double smallest = FLT_MIN if single else DBL_MIN, largest = FLT_MAX if single else DBL_MAX, x
+    cdef int k
+    if len(parameters) > MAX_PARAMETERS:
+        raise IndexError("too many parameters: raise MAX_PARAMETERS")
+    for k in range(MAX_PARAMETERS):
+        x = parameters[k] if k < len(parameters) else 0
+        place[k] = x if x == 0 else copysign(fmin(fmax(fabs(x), smallest), largest), x)
+    return 0
 
 
 cdef inline void* address(cnp.ndarray array) noexcept:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from losses import CASES, CLASSES, ONE_OF_EACH, assert_close, assert_same_bits, leaves, like, probabilities
+from losses import CASES, CLASSES, ONE_OF_EACH, assert_close, assert_same_bits, leaves, levels, like, probabilities
 
 import fastloss as fl
 from fastloss import _cpu
@@ -42,43 +42,22 @@ def well_conditioned(case, dtype):
 
 @each_case
 @each_type
-def test_values(case, dtype, level):
-    limit = 6 if case.parameters else 4  # every option adds a rounding or two
-    if case.sums_terms and dtype is np.float64:
-        limit += 2  # the sum over the classes rounds as well
+def test_values_and_derivatives(case, dtype):
+    # Every option adds a rounding or two, and in float64 the sum over the classes rounds as well.
+    more = 2 if case.parameters else 0
+    of_sum = 2 if dtype is np.float64 else 0
+    difference = {"label_smoothing", "z_loss"} & case.parameters.keys() or case.target is probabilities
+    exact = case.name in ("cross_entropy", "multiclass_hinge", "crammer_singer")
     for problem in well_conditioned(case, dtype):
         expected = problem.expected(reduction="none")
-        assert ulps(problem.value(reduction="none"), expected.value, expected.sizes[0]) <= limit
-
-
-@each_case
-@each_type
-def test_derivatives(case, dtype, level):
-    if case.has_classes and {"label_smoothing", "z_loss"} & case.parameters.keys() or case.target is probabilities:
-        pytest.skip("the gradient is a difference of two numbers")
-    for problem in well_conditioned(case, dtype):
-        expected = problem.expected(reduction="none")
-        grad, hess = problem.grad_and_hess(reduction="none")
-        sums_in_own_type = case.has_classes and dtype is np.float64  # the sum over the classes rounds as well
-        exact = case.name in ("cross_entropy", "multiclass_hinge", "crammer_singer")
-        sizes = [0, 0] if exact else expected.sizes[1:]
-        assert ulps(grad, expected.grad, sizes[0]) <= (6 if sums_in_own_type or case.parameters else 4)
-        assert ulps(hess, expected.hess, sizes[1]) <= (10 if case.parameters else 8)
-
-
-@each_case
-@each_type
-def test_levels_agree(case, dtype):
-    problems = list(case.problems(dtype))
-    results = {}
-    for level in _cpu.supported_levels():
-        _cpu.kernels.select(level)
-        results[level] = [p.everything(reduction="none") for p in problems]
-    sizes = [problem.expected(reduction="none").sizes for problem in problems]
-    first, *others = results.values()
-    for other in others:
-        for a, b, size in zip(first, other, sizes, strict=True):
-            assert_close(a, b, 16, size)
+        sizes = (expected.sizes[0], 0, 0) if exact else expected.sizes
+        for _ in levels():
+            value, grad, hess = problem.everything(reduction="none")
+            assert ulps(value, expected.value, sizes[0]) <= 4 + more + of_sum * case.sums_terms
+            if case.has_classes and difference:
+                continue  # the gradient is a difference of two numbers
+            assert ulps(grad, expected.grad, sizes[1]) <= 4 + max(more, of_sum * case.has_classes)
+            assert ulps(hess, expected.hess, sizes[2]) <= 8 + more
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from losses import (
     assert_same_bits,
     largest,
     leaves,
+    levels,
     like,
 )
 
@@ -27,8 +28,6 @@ each_case = pytest.mark.parametrize("case", CASES, ids=str)
 one_of_each = pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"])
 REAL = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i2", ">f4", ">f8"]
-each_real = pytest.mark.parametrize("real", REAL)
-each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -37,11 +36,11 @@ each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 @each_case
 @each_dtype
-@each_reduction
-def test_value_and_derivatives_are_those_of_the_definition(case, dtype, reduction):
+def test_value_and_derivatives_are_those_of_the_definition(case, dtype):
     for problem in case.problems(dtype):
-        problem.assert_as_expected(reduction=reduction)
-        problem.assert_as_expected(reduction=reduction, sample_weight=problem.weight())
+        for common in ({}, {"sample_weight": problem.weight()}):
+            for reduction in REDUCTIONS:
+                problem.assert_as_expected(each_level=True, reduction=reduction, **common)
 
 
 def slopes(problem, function, h=1e-6):
@@ -75,17 +74,22 @@ def test_hessian_is_the_slope_of_the_gradient(case):
         assert abs(slope - hess[name][i]) < 2e-7 * (1 + abs(slope))
 
 
-@each_case
-@each_dtype
-@each_reduction
-def test_methods_give_the_same_bits(case, dtype, reduction):
+def with_reductions_and_weights(case, dtype):
+    """Small problems, each with every reduction, and with weights and without."""
     for problem in case.problems(dtype):
         for weight in (None, problem.weight()):
-            common = {"reduction": reduction, "sample_weight": weight}
-            value, grad = problem.value_and_grad(**common)
-            assert_same_bits(problem.value(**common), value)
-            assert_same_bits(problem.grad(**common), grad)
-            assert_same_bits(problem.grad_and_hess(**common)[0], grad)
+            for reduction in REDUCTIONS:
+                yield problem, {"reduction": reduction, "sample_weight": weight}
+
+
+@each_case
+@each_dtype
+def test_methods_give_the_same_bits(case, dtype):
+    for problem, common in with_reductions_and_weights(case, dtype):
+        value, grad = problem.value_and_grad(**common)
+        assert_same_bits(problem.value(**common), value)
+        assert_same_bits(problem.grad(**common), grad)
+        assert_same_bits(problem.grad_and_hess(**common)[0], grad)
 
 
 @each_case
@@ -142,27 +146,27 @@ def test_parts_of_a_batch_accumulate_to_the_whole(case):
 
 @each_case
 @each_dtype
-@each_reduction
-def test_weights_are_for_the_leading_axes_of_the_loss(case, dtype, reduction):
+def test_weights_are_for_the_leading_axes_of_the_loss(case, dtype):
     for problem in case.problems(dtype):
-        for ndim in range(1, len(problem.batch) + 1):
+        for ndim in range(1, len(problem.batch)):
             weight = problem.weight(ndim)
-            problem.assert_as_expected(sample_weight=weight, reduction=reduction)
             full = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(problem.batch) - ndim)), problem.batch)
-            actual, expected = (problem.everything(sample_weight=w, reduction=reduction) for w in (weight, full))
-            for a, b in zip(leaves(actual), leaves(expected), strict=True):
-                assert_close(a, b, 40, largest(b))
+            for reduction in REDUCTIONS:
+                problem.assert_as_expected(sample_weight=weight, reduction=reduction)
+                actual, expected = (problem.everything(sample_weight=w, reduction=reduction) for w in (weight, full))
+                for a, b in zip(leaves(actual), leaves(expected), strict=True):
+                    assert_close(a, b, 40, largest(b))
 
 
 @each_case
-@each_reduction
-def test_equal_weights_cancel_in_the_mean_alone(case, reduction):
+def test_equal_weights_cancel_in_the_mean_alone(case):
     problem = case.small()
-    plain = problem.everything(reduction=reduction)
-    weighted = problem.everything(reduction=reduction, sample_weight=np.full(problem.batch[:1], 4.0))
-    factor = 1 if reduction == "mean" else 4
-    for a, b in zip(leaves(weighted), leaves(plain), strict=True):
-        assert_close(a, factor * b, 4, largest(factor * b))
+    for reduction in REDUCTIONS:
+        plain = problem.everything(reduction=reduction)
+        weighted = problem.everything(reduction=reduction, sample_weight=np.full(problem.batch[:1], 4.0))
+        factor = 1 if reduction == "mean" else 4
+        for a, b in zip(leaves(weighted), leaves(plain), strict=True):
+            assert_close(a, factor * b, 4, largest(factor * b))
 
 
 @each_case
@@ -203,12 +207,12 @@ def test_an_integer_weight_is_a_repeated_sample(case):
 
 @each_case
 @each_dtype
-@each_reduction
-def test_all_weights_zero(case, dtype, reduction):
+def test_all_weights_zero(case, dtype):
     for problem in case.problems(dtype):
         problem = problem.with_(pred=np.full_like(problem.pred, np.nan))
-        for x in leaves(problem.everything(sample_weight=np.zeros(problem.batch), reduction=reduction)):
-            assert np.all(x == 0)
+        for reduction in REDUCTIONS:
+            for x in leaves(problem.everything(sample_weight=np.zeros(problem.batch), reduction=reduction)):
+                assert np.all(x == 0)
 
 
 @each_case
@@ -225,50 +229,44 @@ def test_scale_of_weights_may_be_extreme(case):
 # out
 
 
-@one_of_each
-@each_dtype
-@each_reduction
-def test_out_receives_the_same_bits(case, dtype, reduction):
-    for problem in case.problems(dtype):
-        for weight in (None, problem.weight()):
-            common = {"reduction": reduction, "sample_weight": weight}
-            value, grad = problem.value_and_grad(**common)
-            _, hess = problem.grad_and_hess(**common)
-
-            def assert_received(result, out, expected):
-                assert all(a is b for a, b in zip(leaves(result), leaves(out), strict=True))
-                assert_same_bits(out, expected)
-
-            out = like(grad)
-            assert_received(problem.grad(out=out, **common), out, grad)
-            out = like(grad)
-            value_too, same = problem.value_and_grad(out=out, **common)
-            assert_same_bits(value_too, value)
-            assert_received(same, out, grad)
-            outs = like((grad, hess))
-            assert_received(problem.grad_and_hess(out=outs, **common), outs, (grad, hess))
+def assert_received(result, out, expected):
+    assert all(a is b for a, b in zip(leaves(result), leaves(out), strict=True))
+    assert_same_bits(out, expected)
 
 
 @one_of_each
 @each_dtype
-@each_reduction
-def test_out_may_be_the_inputs(case, dtype, reduction):
-    for problem in case.problems(dtype):
-        for weight in (None, problem.weight()):
-            common = {"reduction": reduction, "sample_weight": weight}
-            expected = problem.value_and_grad(**common)
-            same = problem.copied()
-            assert_same_bits(same.value_and_grad(out=same.differentiated, **common), expected)
-            assert_same_bits(same.differentiated, expected[1])
-            same = problem.copied()
-            assert_same_bits(same.grad(out=same.differentiated, **common), expected[1])
+def test_out_receives_the_same_bits(case, dtype):
+    for problem, common in with_reductions_and_weights(case, dtype):
+        value, grad = problem.value_and_grad(**common)
+        _, hess = problem.grad_and_hess(**common)
+        out = like(grad)
+        assert_received(problem.grad(out=out, **common), out, grad)
+        out = like(grad)
+        value_too, same = problem.value_and_grad(out=out, **common)
+        assert_same_bits(value_too, value)
+        assert_received(same, out, grad)
+        outs = like((grad, hess))
+        assert_received(problem.grad_and_hess(out=outs, **common), outs, (grad, hess))
 
-            expected = problem.grad_and_hess(**common)
-            for k in (0, 1):
-                same = problem.copied()
-                outs = [*like(expected)]
-                outs[k] = same.differentiated
-                assert_same_bits(same.grad_and_hess(out=tuple(outs), **common), expected)
+
+@one_of_each
+@each_dtype
+def test_out_may_be_the_inputs(case, dtype):
+    for problem, common in with_reductions_and_weights(case, dtype):
+        expected = problem.value_and_grad(**common)
+        same = problem.copied()
+        assert_same_bits(same.value_and_grad(out=same.differentiated, **common), expected)
+        assert_same_bits(same.differentiated, expected[1])
+        same = problem.copied()
+        assert_same_bits(same.grad(out=same.differentiated, **common), expected[1])
+
+        expected = problem.grad_and_hess(**common)
+        for k in (0, 1):
+            same = problem.copied()
+            outs = [*like(expected)]
+            outs[k] = same.differentiated
+            assert_same_bits(same.grad_and_hess(out=tuple(outs), **common), expected)
 
 
 @one_of_each
@@ -349,15 +347,15 @@ LAYOUTS += [lambda x: x.tolist(), lambda x: x.view(Labelled), lambda x: memoryvi
 
 
 @one_of_each
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout_gives_the_same_bits(case, layout):
-    for dtype in FLOATS:
-        problem = case.small(dtype)
-        weight = problem.weight()
-        expected = problem.everything(sample_weight=weight)
+@each_dtype
+def test_any_layout_gives_the_same_bits(case, dtype):
+    problem = case.small(dtype)
+    weight = problem.weight()
+    expected = problem.everything(sample_weight=weight)
+    for layout in LAYOUTS:
         keep_first = isinstance(layout(problem.pred), list) and dtype is np.float32  # a list is float64
 
-        def laid_out(arrays, kept=problem.pred if keep_first else None):
+        def laid_out(arrays, layout=layout, kept=problem.pred if keep_first else None):
             return {k: layout(x) if np.ndim(x) and x is not kept else x for k, x in arrays.items()}
 
         options, inputs = laid_out(problem.options), laid_out(problem.inputs)
@@ -388,32 +386,32 @@ def test_no_dimensions_and_scalars(case):
 
 
 @one_of_each
-@each_real
-def test_other_inputs_of_any_real_dtype(case, real):
+@each_dtype
+def test_other_inputs_of_any_real_dtype(case, dtype):
     """They are converted: 0 and 1 (or -1 and 1) mean the same in every dtype that holds them."""
-    for floating in FLOATS:
-        problem = case.small(floating)
+    problem = case.small(dtype)
+    for real in REAL:
         others = {k: x for k, x in problem.inputs.items() if k != case.first}
         for name, x in others.items():
             if x.dtype.kind != "f":
-                if np.dtype(real).kind not in "iu":
-                    pytest.skip("not for class indices")
                 others[name] = np.maximum(x, 0)  # none is ignored: not every dtype holds -100
             elif case.domains.get(name) == SIGN:
                 others[name] = np.ones_like(x) if np.dtype(real).kind in "bu" else x
             else:
-                others[name] = (x > 0.5).astype(floating)
+                others[name] = (x > 0.5).astype(dtype)
         plain = problem.with_(**others)
-        converted = problem.with_(**{k: x.astype(real) for k, x in others.items()})
+        # Class indices are integers.
+        kinds = {k: real if x.dtype.kind == "f" or np.dtype(real).kind in "iu" else x.dtype for k, x in others.items()}
+        converted = problem.with_(**{k: x.astype(kinds[k]) for k, x in others.items()})
         assert_same_bits(converted.everything(), plain.everything())
         assert_same_bits(converted.everything(reduction="none"), plain.everything(reduction="none"))
 
 
 @one_of_each
-@each_real
-def test_weights_of_any_real_dtype(case, real):
-    for floating in FLOATS:
-        problem = case.small(floating)
+@each_dtype
+def test_weights_of_any_real_dtype(case, dtype):
+    problem = case.small(dtype)
+    for real in REAL:
         weight = np.array([1, 0, 1, 1, 0, 1]) if real == "?" else np.array([1, 0, 2, 3, 0, 5])
         assert_same_bits(
             problem.everything(sample_weight=weight.astype(real)),
@@ -422,30 +420,30 @@ def test_weights_of_any_real_dtype(case, real):
 
 
 @one_of_each
-@pytest.mark.parametrize("pred", [np.float16, np.longdouble, np.int64, np.bool_, np.complex64, object, "U4", "M8[s]"])
-def test_pred_is_float32_or_float64(case, pred):
+def test_pred_is_float32_or_float64(case):
     problem = case.small()
-    wrong = problem.with_(pred=np.zeros(problem.pred.shape, pred))
-    for method in METHODS:
-        with pytest.raises(TypeError) as error:
-            getattr(wrong, method)()
-        assert str(error.value) == f"{case.first} must be float32 or float64, not {wrong.pred.dtype}"
+    for dtype in (np.float16, np.longdouble, np.int64, np.bool_, np.complex64, object, "U4", "M8[s]"):
+        wrong = problem.with_(pred=np.zeros(problem.pred.shape, dtype))
+        for method in METHODS:
+            with pytest.raises(TypeError) as error:
+                getattr(wrong, method)()
+            assert str(error.value) == f"{case.first} must be float32 or float64, not {wrong.pred.dtype}"
 
 
 @one_of_each
-@pytest.mark.parametrize("dtype", [np.complex128, object, "U4", "S3", "M8[s]", "m8[s]", [("a", float)]], ids=str)
-def test_other_inputs_are_real(case, dtype):
+def test_other_inputs_are_real(case):
     problem = case.small()
-    weight = np.zeros(problem.batch, dtype)
-    for method in METHODS:
-        for name in list(case.inputs)[1:]:
-            wrong = np.zeros(problem.inputs[name].shape, dtype)
+    for dtype in (np.complex128, object, "U4", "S3", "M8[s]", "m8[s]", [("a", float)]):
+        weight = np.zeros(problem.batch, dtype)
+        for method in METHODS:
+            for name in list(case.inputs)[1:]:
+                wrong = np.zeros(problem.inputs[name].shape, dtype)
+                with pytest.raises(TypeError) as error:
+                    getattr(problem.with_(**{name: wrong}), method)()
+                assert str(error.value) == f"{name} must be real (bool, integer or float), not {wrong.dtype}"
             with pytest.raises(TypeError) as error:
-                getattr(problem.with_(**{name: wrong}), method)()
-            assert str(error.value) == f"{name} must be real (bool, integer or float), not {wrong.dtype}"
-        with pytest.raises(TypeError) as error:
-            getattr(problem, method)(sample_weight=weight)
-        assert str(error.value) == f"sample_weight must be real (bool, integer or float), not {weight.dtype}"
+                getattr(problem, method)(sample_weight=weight)
+            assert str(error.value) == f"sample_weight must be real (bool, integer or float), not {weight.dtype}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -480,28 +478,30 @@ def test_empty(case, dtype):
 
 @one_of_each
 @each_dtype
-@pytest.mark.parametrize("where", [0, 17, -1])
-def test_nan_propagates(case, dtype, where, level):
+def test_nan_propagates(case, dtype):
     """A NaN in pred makes its own loss and gradient NaN, and no other."""
     if case.sums_terms:
         pytest.skip("a NaN counts where its term does: see test_divergence.py")
     problem = case.problem((50,) if not case.has_classes else (50, 5), dtype=dtype)
     if case.has_classes and problem.target.shape == (50,):
         problem = problem.with_(target=np.clip(problem.target, 1, None))  # none is ignored
-    bad = problem.copied()
-    bad.pred[where if not case.has_classes else (where, 2)] = np.nan
-    assert np.isnan(bad.value()) and np.isnan(bad.value(reduction="sum"))
-    others = np.arange(50) != np.arange(50)[where]
-    actual, expected = (leaves(x.value_and_grad(reduction="none")) for x in (bad, problem))
-    assert np.isnan(actual[0][where]) and np.all(np.isnan(actual[1][where]))
-    for a, b in zip(actual, expected, strict=True):
-        if a.ndim:  # not a gradient by one number for all
-            assert_same_bits(a[others], b[others])
+    for _ in levels():
+        expected = leaves(problem.value_and_grad(reduction="none"))
+        for where in (0, 17, 49):
+            bad = problem.copied()
+            bad.pred[where if not case.has_classes else (where, 2)] = np.nan
+            assert np.isnan(bad.value()) and np.isnan(bad.value(reduction="sum"))
+            others = np.arange(50) != where
+            actual = leaves(bad.value_and_grad(reduction="none"))
+            assert np.isnan(actual[0][where]) and np.all(np.isnan(actual[1][where]))
+            for a, b in zip(actual, expected, strict=True):
+                if a.ndim:  # not a gradient by one number for all
+                    assert_same_bits(a[others], b[others])
 
 
 @each_case
 @each_dtype
-def test_special_values_are_those_of_the_definition(case, dtype, level):
+def test_special_values_are_those_of_the_definition(case, dtype):
     specials = case.specials(dtype)
     if case.has_classes and not case.sums_terms:
         specials.remove(np.inf)  # see test_classification.py
@@ -511,7 +511,7 @@ def test_special_values_are_those_of_the_definition(case, dtype, level):
             special = problem.copied()
             places = special.pred.reshape(-1)[:: max(1, problem.pred.size // 25)]
             places[:] = np.resize(np.roll(fill, -k), places.shape)
-            special.assert_as_expected(reduction="none")
+            special.assert_as_expected(each_level=True, reduction="none")
 
 
 @each_case

@@ -425,6 +425,62 @@ def test_poly1_like_optax(optax):
             assert_agree(ours, theirs, 40)
 
 
+def test_classes_like_optax(optax):
+    losses, axis = optax.losses, {"axis": 1}
+    z, log_t = (x - np.log(np.exp(x).sum(1, keepdims=True)) for x in 2 * random(2, 12, 7, 3))
+    t, labels = np.exp(log_t), np.arange(36).reshape(12, 3) % 7
+    t[:, 0, 1:] = 0
+    for ours, theirs, target, own, more in [
+        (fl.cross_entropy, losses.softmax_cross_entropy, t, {}, {}),
+        (fl.cross_entropy, losses.softmax_cross_entropy_with_integer_labels, labels, {}, {}),
+        (fl.kl_divergence, losses.kl_divergence, t, {}, {}),
+        (fl.kl_divergence, losses.kl_divergence_with_log_targets, log_t, {"log_target": True}, {}),
+    ]:
+        expected = jax_value_and_grad(theirs, z, target, **axis, **more)
+        assert_agree(ours.value_and_grad(z, target, reduction="none", **axis, **own), expected, 40)
+    z, labels = z[..., 0], labels[:, 0]
+    hot = np.eye(7)[labels]
+    expected = losses.softmax_cross_entropy(z, losses.smooth_labels(hot, 0.2))
+    assert_agree(fl.cross_entropy(z, labels, label_smoothing=0.2, reduction="none"), np.asarray(expected), 40)
+    expected = losses.sigmoid_binary_cross_entropy(z, hot).mean(-1)
+    assert_agree(fl.multilabel_soft_margin(z, hot, reduction="none"), np.asarray(expected), 40)
+
+
+def test_margins_like_optax(optax):
+    """Its multiclass_hinge_loss is that of Crammer and Singer, and multiclass_perceptron_loss the same without margin.
+
+    Among classes that are equally close it shares the gradient; we push the first: both are subgradients.
+    """
+    z, labels = random(40, 7), np.arange(40) % 7
+    for theirs, margin in ((optax.losses.multiclass_hinge_loss, 1.0), (optax.losses.multiclass_perceptron_loss, 0.0)):
+        expected = jax_value_and_grad(theirs, z, labels)
+        assert_agree(fl.crammer_singer.value_and_grad(z, labels, margin=margin, reduction="none"), expected)
+    tie = np.array([[0.0, 2.0, 2.0]]), np.array([0])
+    assert jax_value_and_grad(optax.losses.multiclass_hinge_loss, *tie)[1].tolist() == [[-1, 0.5, 0.5]]
+    assert fl.crammer_singer.grad(*tie).tolist() == [[-1, 1, 0]]
+
+
+def test_generalized_kl_divergence_against_optax(optax):
+    """Its form for predictions that are not normalised adds sum(exp(pred) - t). Ours is the divergence as it is."""
+    pred, t = random(10, 5), np.random.default_rng(1).random((10, 5))
+    value, grad = fl.kl_divergence.value_and_grad(pred, t, reduction="none")
+    expected = value + (np.exp(pred) - t).sum(-1), grad + np.exp(pred)
+    theirs = getattr(optax.losses, "generalized_kl_divergence", None) or optax.losses.convex_kl_divergence
+    assert_agree(expected, jax_value_and_grad(theirs, pred, t), 40)
+
+
+def test_masked_classes_with_probabilities_against_optax(optax):
+    """0 log 0 is 0. The safe form of optax agrees; the others give NaN."""
+    z, t = np.array([[1.0, 0.0, -np.inf]]), np.array([[1.0, 0.0, 0.0]])
+    value, grad = fl.cross_entropy.value_and_grad(z, t, reduction="none")
+    assert_close(value, np.log1p(np.exp([-1.0])), 4)
+    assert_agree((value, grad), jax_value_and_grad(optax.losses.safe_softmax_cross_entropy, z, t))
+    assert grad[0, 2] == 0
+    assert np.isnan(optax.losses.softmax_cross_entropy(z, t)).all()
+    assert np.isnan(optax.losses.kl_divergence(z, t)).all()
+    assert fl.kl_divergence(z, t) == -1
+
+
 def test_log_cosh_of_small_residuals_against_optax(optax):
     """log(2 cosh r) - log 2 has lost r^2 / 2 where that is below the last place of log 2."""
     r = np.array([1e-4, 1e-6], np.float32)

@@ -12,7 +12,7 @@ from fastloss import _cpu
 
 exact = pytest.importorskip("exact", reason="needs mpmath", exc_type=ImportError)
 
-POINTS, ROWS = 50, 10
+POINTS, ROWS = 50, 8
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ CASES = [
     Case("softmax_focal", rounded=(0, 1), soft=True),
     *(Case("poly1_cross_entropy", p) for p in ({}, {"epsilon": -0.5} | WEIGHTS)),
     Case("poly1_cross_entropy", {"label_smoothing": 0.1}, (1,)),
-    Case("poly1_cross_entropy", **SOFT),
+    Case("poly1_cross_entropy", rounded=(1, 1), soft=True),  # two differences of target and probability
     *(Case("multiclass_hinge", p, (0,)) for p in ({}, {"margin": 0.3}, {"power": 2}, WEIGHTS)),
     *(Case("crammer_singer", p, (0,)) for p in ({}, {"margin": 0.3}, WEIGHTS)),
     *(Case("categorical_cross_entropy", p) for p in ({}, WEIGHTS)),

@@ -245,7 +245,7 @@ def test_no_temporaries_that_grow(case):
         yield peak_of(lambda: problem.value_and_grad(out=out, sample_weight=weight))
         yield peak_of(lambda: problem.grad_and_hess(out=(out, out_2), sample_weight=weight))
 
-    for small, big in zip(peaks(2**13), peaks(2**15), strict=True):
+    for small, big in zip(peaks(2**12), peaks(2**14), strict=True):
         assert big < 2 * 256 * 1024
         assert big <= small + 4096
 

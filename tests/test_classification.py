@@ -690,6 +690,19 @@ def test_softmax_losses_of_labels_and_one_hot_agree(shape, axis, dtype, loss, op
 
 
 @each_layout
+@each_dtype
+@pytest.mark.parametrize("loss", [fl.cross_entropy, fl.poly1_cross_entropy, fl.softmax_focal])
+def test_sure_one_hot_targets_agree_with_labels(shape, axis, dtype, loss):
+    """Where p_y is close to 1, p_y - t_y would cancel."""
+    z, label = random_logits(shape, dtype)
+    hot = one_hot(label, shape[1], dtype)
+    z += hot * np.linspace(0, 40, shape[0], dtype=dtype).reshape((-1,) + (1,) * (z.ndim - 1))
+    assert_close(loss.grad(z, hot, axis=1), loss.grad(z, label, axis=1), 16)
+    if loss is not fl.poly1_cross_entropy:  # whose second derivative is a difference
+        assert_close(loss.grad_and_hess(z, hot, axis=1)[1], loss.grad_and_hess(z, label, axis=1)[1], 32)
+
+
+@each_layout
 @each_softmax
 def test_softmax_losses_without_their_term_are_cross_entropy(shape, axis, loss, options):
     z, label = random_logits(shape)

@@ -103,7 +103,7 @@ cdef enum:
     HOT_GAP         # PEAK - z_y; of probabilities for LOG_OF_SUM the log of what HITS was raised by
     HOT_EXP         # exp(z_y - PEAK)
     LOG_SUM         # log sum exp(z_c - PEAK)
-    OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c
+    OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c; see also less_p
     OF_TARGET
     OF_HOT          # gradient in the class of the label
     OF_PAIR         # Hessian: OF_PAIR e (1 + TAIL - e) + OF_SQUARE e^2, with e = exp(z_c - PEAK)
@@ -207,6 +207,7 @@ cdef inline void settle(
         # In the hot class p_y - 1 would cancel: 1 - p_y = (tail + (1 - e_y)) / (1 + tail).
         not_p = (tail[i] + (one - hot_exp[i])) * inverse
         of_hot[i] = soft * hot_exp[i] - by_ce * (hot[i] * not_p + uniform * mass[i])
+        field(s, INVERSE, _)[i] = inverse
         of_pair[i] = of_exp[i] * inverse
         of_square[i] = scale * out[BY_LSE_TWICE] * inverse * inverse
         if kind != LOGS:
@@ -226,10 +227,26 @@ cdef inline void settle(
                 + by_sum * (share * (one - share)) + by_sum_twice * square(pull)
             )
             of_square[i] += alone * by_sum_twice * square(inverse)  # classes without a share
-            field(s, INVERSE, _)[i] = inverse
+            hits[i] = hit
             field(s, OF_SHARE, _)[i] = of_share
             field(s, OF_SUM, _)[i] = by_sum
             field(s, OF_SUM_TWICE, _)[i] = by_sum_twice
+
+
+# Of a target that is one class, given by probabilities, p_c - q_c and s_c - p_c would cancel where p_c is close to 1.
+
+cdef inline floating less_q(floating e, floating q, floating total, floating tail) noexcept nogil:
+    """(1 + TAIL) (total p_c - q_c), where `total` is sum q_c."""
+    cdef floating one = 1
+    return (total - q) * e - q * (tail + (one - e))
+
+
+cdef inline floating less_p(
+    floating e, floating q, floating hit, floating tail, floating inverse, floating of_share
+) noexcept nogil:
+    """s_c - p_c, where `hit` is sum q_c e."""
+    cdef floating one = 1, p = e * inverse
+    return -p if q == 0 else p * of_share * (q * (tail + (one - e)) - (hit - q * e))  # in this order: hit may be 0
 
 
 cdef void set_hot(const Call* call, Stats* s, floating* _) noexcept nogil:
@@ -412,14 +429,15 @@ cdef void write_row(
 ) noexcept nogil:
     """From exp(z - peak) in grad to the gradient, and the diagonal of the Hessian if wanted."""
     cdef floating[BLOCK] q
-    cdef floating[BLOCK] share
-    cdef floating one = 1, a = field(s, OF_EXP, q)[i], b = field(s, OF_TARGET, q)[i], tail = field(s, TAIL, q)[i]
+    cdef floating[BLOCK] pull
+    cdef floating one = 1, share, a = field(s, OF_EXP, q)[i], b = field(s, OF_TARGET, q)[i], tail = field(s, TAIL, q)[i]
     cdef floating of_pair = field(s, OF_PAIR, q)[i], of_square = field(s, OF_SQUARE, q)[i]
-    cdef floating inverse = 0, of_share = 0, of_sum = 0, of_sum_twice = 0
+    cdef floating inverse = field(s, INVERSE, q)[i], total = field(s, SPREAD, q)[i] + field(s, HOT, q)[i]
+    cdef floating of_lse = a - b * total * inverse, hit = 0, of_share = 0, of_sum = 0, of_sum_twice = 0
     cdef Kind kind = KIND[call.loss]
     cdef Py_ssize_t start = 0, c, n
     if kind != LOGS:
-        inverse, of_share = field(s, INVERSE, q)[i], field(s, OF_SHARE, q)[i]
+        hit, of_share = field(s, HITS, q)[i], field(s, OF_SHARE, q)[i]
         of_sum, of_sum_twice = field(s, OF_SUM, q)[i], field(s, OF_SUM_TWICE, q)[i]
     if hess != NULL:
         for c in range(call.classes):
@@ -431,20 +449,26 @@ cdef void write_row(
         while start < call.classes:
             n = min(BLOCK, call.classes - start)
             spread_target(call, t, start, q, n)
-            if kind == LOGS:
+            if kind == LOGS and t == NULL:
                 for c in range(n):
                     grad[start + c] = a * grad[start + c] - b * q[c]
+            elif kind == LOGS:
+                for c in range(n):
+                    grad[start + c] = (
+                        of_lse * grad[start + c] + b * inverse * less_q(grad[start + c], q[c], total, tail)
+                    )
             else:
                 for c in range(n):
-                    share[c] = of_share * (q[c] * grad[start + c])
+                    pull[c] = less_p(grad[start + c], q[c], hit, tail, inverse, of_share)
                 if hess != NULL:
                     for c in range(n):
+                        share = of_share * (q[c] * grad[start + c])
                         hess[start + c] += (
-                            of_sum * (share[c] * (one - share[c]))
-                            + of_sum_twice * square(share[c] - grad[start + c] * inverse)
+                            of_sum * (share * (of_share * (hit - q[c] * grad[start + c])))
+                            + of_sum_twice * square(pull[c])
                         )
                 for c in range(n):
-                    grad[start + c] = a * grad[start + c] - b * q[c] + of_sum * share[c]
+                    grad[start + c] = b * inverse * less_q(grad[start + c], q[c], total, tail) + of_sum * pull[c]
             start += n
 
 
@@ -647,13 +671,20 @@ cdef void write_lanes(
     cdef floating* of_sum = field(s, OF_SUM, grad)
     cdef floating* of_sum_twice = field(s, OF_SUM_TWICE, grad)
     cdef floating* hot_twice = field(s, OF_HOT_TWICE, grad)
+    cdef floating* hit = field(s, HITS, grad)
     cdef floating[MAX_SAMPLES] q
-    cdef floating[MAX_SAMPLES] share
-    cdef floating one = 1
+    cdef floating[MAX_SAMPLES] pull
+    cdef floating[MAX_SAMPLES] total
+    cdef floating[MAX_SAMPLES] of_lse
+    cdef floating one = 1, share
     cdef floating* g
     cdef floating* h
     cdef Kind kind = KIND[call.loss]
     cdef Py_ssize_t c, i
+    if is_spread(call):
+        for i in range(s.lanes):
+            total[i] = field(s, SPREAD, grad)[i] + field(s, HOT, grad)[i]
+            of_lse[i] = a[i] - b[i] * total[i] * inverse[i]
     for c in range(call.classes):
         g = grad + c * stride
         if hess != NULL:
@@ -665,19 +696,24 @@ cdef void write_lanes(
                 g[i] = a[i] * g[i]
             continue
         spread_target_lanes(call, s.lanes, t, stride, c, q)
-        if kind == LOGS:
+        if kind == LOGS and t == NULL:
             for i in range(s.lanes):
                 g[i] = a[i] * g[i] - b[i] * q[i]
             continue
+        if kind == LOGS:
+            for i in range(s.lanes):
+                g[i] = of_lse[i] * g[i] + b[i] * inverse[i] * less_q(g[i], q[i], total[i], tail[i])
+            continue
         for i in range(s.lanes):
-            share[i] = of_share[i] * (q[i] * g[i])
+            pull[i] = less_p(g[i], q[i], hit[i], tail[i], inverse[i], of_share[i])
         if hess != NULL:
             for i in range(s.lanes):
+                share = of_share[i] * (q[i] * g[i])
                 h[i] += (
-                    of_sum[i] * (share[i] * (one - share[i])) + of_sum_twice[i] * square(share[i] - g[i] * inverse[i])
+                    of_sum[i] * (share * (of_share[i] * (hit[i] - q[i] * g[i]))) + of_sum_twice[i] * square(pull[i])
                 )
         for i in range(s.lanes):
-            g[i] = a[i] * g[i] - b[i] * q[i] + of_sum[i] * share[i]
+            g[i] = b[i] * inverse[i] * less_q(g[i], q[i], total[i], tail[i]) + of_sum[i] * pull[i]
     if call.labels != NULL:
         for i in range(s.n):
             grad[s.label[i] * stride + i] = hot[i]

@@ -1,4 +1,4 @@
-"""Part three: the error of single elements of every elementwise loss, against arbitrary precision (tests/exact.py)."""
+"""Part three: the error of single elements, or samples, of every loss against arbitrary precision (tests/exact.py)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests import exact
 
-from .cases import ELEMENTWISE, Case
+from .cases import CLASSES, DIVERGENCES, ELEMENTWISE, Case
 from .peers import Contender, load_installed
 from .tables import Report, Table
 from .types import Arrays
@@ -23,33 +23,36 @@ KINDS = {"typical inputs": False, "extreme inputs": True}
 class Expected:
     """The exact values and slopes of a loss at some points."""
 
-    case: Case
+    single: Case  # one of them
     inputs: Arrays
     values: list[Any]
-    slopes: list[list[Any]]  # by each differentiable input
+    slopes: list[list[Any]]  # by each differentiable input, or each class of it
 
     def errors(self, contender: Contender) -> tuple[float, float] | None:
         """The largest error of the value and of the gradient, in ulp; None where there is no such loss."""
         values, grads = [], []
-        single = Case(self.case.loss, (1,))  # whose mean is the loss of the element
-        for i in range(self.case.size):
-            call = contender.bind(single, tuple(x[i : i + 1] for x in self.inputs))
+        for i in range(len(self.values)):
+            call = contender.bind(self.single, tuple(x[i : i + 1] for x in self.inputs))
             if call is None:
                 return None
             value, grad = call()
             values.append(float(value))
-            grads.append([float(np.asarray(g)[0]) for g in (grad if isinstance(grad, tuple) else (grad,))])
+            grads.append([float(x) for g in (grad if isinstance(grad, tuple) else (grad,)) for x in np.ravel(g)])
         by_input = zip(zip(*grads, strict=True), self.slopes, strict=True)
         return largest_error(values, self.values), max(largest_error(g, s) for g, s in by_input)
 
 
-def expect(case: Case) -> Expected:
-    inputs = case.data()
-    options = exact.parameters(case.loss, DTYPE)
-    points = list(zip(*(x.tolist() for x in inputs), strict=True))
-    values = [exact.value(case.loss, *point, **options) for point in points]
-    slopes = [[exact.slope(case.loss, k, *point, **options) for point in points] for k in case.differentiable]
-    return Expected(case, inputs, values, slopes)
+def expect(loss: str, count: int, extreme: bool) -> Expected:
+    inputs = exact.inputs(loss, count, DTYPE, extreme)
+    single = Case(loss, (1, *inputs[0].shape[1:]))  # whose mean is the loss of the point
+    options = exact.parameters(loss, DTYPE)
+    points = exact.points(*inputs)
+    places: Sequence[Any] = single.differentiable
+    if loss in exact.OF_ROWS:
+        places = [(k, c) for k in single.differentiable for c in range(exact.CLASSES)]
+    values = [exact.value(loss, *point, **options) for point in points]
+    slopes = [[exact.slope(loss, k, *point, **options) for point in points] for k in places]
+    return Expected(single, inputs, values, slopes)
 
 
 def largest_error(actual: Sequence[float], expected: Sequence[Any]) -> float:
@@ -71,9 +74,9 @@ def measure_all(report: Report, contenders: Sequence[Contender]) -> dict[str, di
     errors: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
     points = 50 if report.quick else 300
     with Progress(*columns, console=report.console) as progress, np.errstate(all="ignore"):
-        for loss in progress.track(ELEMENTWISE, description="accuracy"):
+        for loss in progress.track((*ELEMENTWISE, "cross_entropy", *CLASSES, *DIVERGENCES), description="accuracy"):
             for kind, extreme in KINDS.items():
-                expected = expect(Case(loss, (points,), extreme=extreme))
+                expected = expect(loss, points // 3 if loss in exact.OF_ROWS else points, extreme)
                 errors[kind][loss] = {c.name: expected.errors(c) for c in contenders}
     return errors
 
@@ -83,7 +86,7 @@ def run(report: Report) -> None:
     contenders = [c for c in load_installed(report.threads)[0] if c.name in NAMES]
     errors = measure_all(report, contenders)
     table = Table(
-        "Error of a single element in float32: the largest of the value, and of the gradient, in ulp",
+        "Error of a single element or sample in float32: the largest of the value, and of the gradient, in ulp",
         ("loss", *(c.name for c in contenders)),
         notes=[
             "Against mpmath. 2e+07: no digit is right. inf: NaN, or wrong about whether the result is finite.",

@@ -88,24 +88,24 @@ def _losses_of_labels(z: Any, t: Any, axis: int = -1) -> Any:
     return logsumexp(z, axis) - _of_label(z, t, axis)
 
 
-def _softmax_focal(z: Any, t: Any) -> Any:
-    loss = _losses_of_labels(z, t)
+def _softmax_focal(z: Any, t: Any, axis: int = -1) -> Any:
+    loss = _losses_of_labels(z, t, axis)
     return jnp.mean((1 - jnp.exp(-loss)) ** 2 * loss)
 
 
-def _poly1_cross_entropy(z: Any, t: Any) -> Any:
-    loss = _losses_of_labels(z, t)
+def _poly1_cross_entropy(z: Any, t: Any, axis: int = -1) -> Any:
+    loss = _losses_of_labels(z, t, axis)
     return jnp.mean(loss + 1 - jnp.exp(-loss))
 
 
-def _multiclass_hinge(z: Any, t: Any) -> Any:
-    gaps = relu(1 + z - _of_label(z, t)[:, None])
-    return jnp.mean(gaps.sum(-1) - 1)  # less the gap of the label itself
+def _multiclass_hinge(z: Any, t: Any, axis: int = -1) -> Any:
+    gaps = relu(1 + z - jnp.expand_dims(_of_label(z, t, axis), axis))
+    return jnp.mean(gaps.sum(axis) - 1)  # less the gap of the label itself
 
 
-def _crammer_singer(z: Any, t: Any) -> Any:
-    others = jnp.where(jnp.arange(z.shape[-1]) == t[:, None], -jnp.inf, z)
-    return jnp.mean(relu(1 + others.max(-1) - _of_label(z, t)))
+def _crammer_singer(z: Any, t: Any, axis: int = -1) -> Any:
+    others = jnp.where(jax.nn.one_hot(t, z.shape[axis], axis=axis, dtype=bool), -jnp.inf, z)
+    return jnp.mean(relu(1 + others.max(axis) - _of_label(z, t, axis)))
 
 
 def _js_divergence(p: Any, t: Any) -> Any:
@@ -153,11 +153,11 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "cross_entropy": lambda z, t, axis=-1: jnp.mean(_losses_of_labels(z, t, axis)),
     "softmax_focal": _softmax_focal,
     "poly1_cross_entropy": _poly1_cross_entropy,
-    "multilabel_soft_margin": lambda z, t: jnp.mean(softplus(z) - z * t),
+    "multilabel_soft_margin": lambda z, t, axis=-1: jnp.mean(softplus(z) - z * t),
     "multiclass_hinge": _multiclass_hinge,
     "crammer_singer": _crammer_singer,
-    "categorical_cross_entropy": lambda p, t: -jnp.mean(jnp.maximum(jnp.log(_of_label(p, t)), -100)),
-    "nll": lambda p, t: -jnp.mean(_of_label(p, t)),
+    "categorical_cross_entropy": lambda p, t, axis=-1: -jnp.mean(jnp.maximum(jnp.log(_of_label(p, t, axis)), -100)),
+    "nll": lambda p, t, axis=-1: -jnp.mean(_of_label(p, t, axis)),
     "kl_divergence": lambda p, t: jnp.mean(jnp.sum(t * (jnp.log(t) - p), -1)),
     "js_divergence": _js_divergence,
     "gaussian_kl": lambda mu, log_var: jnp.mean(jnp.sum(jnp.exp(log_var) - 1 - log_var + mu**2, -1)) / 2,

@@ -64,7 +64,8 @@ def _expectile(p: Any, t: Any, q: float = 0.5) -> Any:
 
 
 def _of_label(x: Any, t: Any) -> Any:
-    return x.gather(-1, t[:, None]).squeeze(-1)
+    """The class axis is 1 in every case."""
+    return x.gather(1, t[:, None]).squeeze(1)
 
 
 def _softmax_focal(z: Any, t: Any) -> Any:
@@ -78,8 +79,13 @@ def _poly1_cross_entropy(z: Any, t: Any) -> Any:
 
 
 def _crammer_singer(z: Any, t: Any) -> Any:
-    others = z.scatter(-1, t[:, None], -torch.inf)
-    return F.relu(1 + others.max(-1).values - _of_label(z, t)).mean()
+    others = z.scatter(1, t[:, None], -torch.inf)
+    return F.relu(1 + others.max(1).values - _of_label(z, t)).mean()
+
+
+def _multiclass_hinge(z: Any, t: Any) -> Any:
+    """PyTorch's has the classes last, and divides by their number."""
+    return F.multi_margin_loss(z.movedim(1, -1).flatten(0, -2), t.flatten()) * z.shape[1]
 
 
 def _js_divergence(p: Any, t: Any) -> Any:
@@ -124,11 +130,11 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "l1": lambda w: w.abs().sum(),
     "l2": lambda w: (w**2).sum() / 2,
     "elastic_net": lambda w: 0.5 * w.abs().sum() + 0.25 * (w**2).sum(),
-    "cross_entropy": F.cross_entropy,  # its class axis is 1, as in every case here
+    "cross_entropy": F.cross_entropy,
     "softmax_focal": _softmax_focal,
     "poly1_cross_entropy": _poly1_cross_entropy,
     "multilabel_soft_margin": F.multilabel_soft_margin_loss,
-    "multiclass_hinge": lambda z, t: F.multi_margin_loss(z, t) * z.shape[1],  # it divides by the classes
+    "multiclass_hinge": _multiclass_hinge,
     "crammer_singer": _crammer_singer,
     "categorical_cross_entropy": lambda p, t: -torch.log(_of_label(p, t)).clamp(min=-100).mean(),
     "nll": F.nll_loss,

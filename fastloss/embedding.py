@@ -276,6 +276,8 @@ def hinge_embedding(
 
 def _order(p: float) -> float:
     """The order of a norm."""
+    if type(p) is float and p >= 1:  # a call on small arrays feels each check
+        return p
     if np.ndim(p) == 0 and p == math.inf:
         return math.inf
     p = number(p, "p")

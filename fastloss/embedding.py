@@ -89,8 +89,7 @@ def triplet(
 
     max(0, d(a, p) - d(a, n) + margin) with the distance d(x, y) = norm_p(x - y + eps). Every loss > 0 adds the gradient
     of the first distance and subtracts that of the second; a distance of 0 has the gradient 0. Where several elements
-    are the largest for p = inf, they share its gradient. All distances are found in double precision, and without
-    overflow.
+    are the largest for p = inf, they share its gradient. Powers are summed in double precision and without overflow.
 
     Parameters
     ----------

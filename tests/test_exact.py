@@ -80,6 +80,8 @@ CASES = [
     Case("brier", rounded=(0,)),
     Case("brier", **SOFT),
     *(Case(name, p, (0,)) for name in ("hinge", "squared_hinge") for p in ({}, {"margin": 0.3})),
+    *(Case("margin_ranking", p, R) for p in ({}, {"margin": 0.3})),
+    *(Case("hinge_embedding", p, (0,)) for p in ({}, {"margin": 0.3})),
     Case("modified_huber", rounded=(0,)),
     Case("logistic"),
     Case("exponential"),
@@ -137,7 +139,7 @@ class Exact:
 def test_value_and_gradient(case, dtype, extreme):
     inputs = case.inputs(dtype, extreme)
     results = [Exact(case, inputs, dtype, partial(exact.value, case.name), partial(exact.size, case.name))]
-    for k in (0, 2) if case.name == "gaussian_nll" else (0,):
+    for k in {"gaussian_nll": (0, 2), "margin_ranking": (0, 1)}.get(case.name, (0,)):
         slope, size = partial(exact.slope, case.name, k), partial(exact.size_of_slope, case.name, k)
         results.append(Exact(case, inputs, dtype, slope, size))
     for level in _cpu.supported_levels():

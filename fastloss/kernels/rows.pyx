@@ -24,7 +24,7 @@ cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
-    PIECE = 1024        # elements of a vector
+    PIECE = 512         # elements of a vector
     MAX_ROWS = 128      # in a tile
     FAR = 262144        # elements from which an input is not expected in the cache
     MAX_LOSSES = 16

@@ -52,7 +52,8 @@ BINARY = (
     "perceptron",
 )
 REGULARIZATION = ("l1", "l2", "elastic_net")
-ELEMENTWISE = REGRESSION + BINARY + REGULARIZATION
+RANKING = ("margin_ranking", "hinge_embedding")
+ELEMENTWISE = REGRESSION + BINARY + RANKING + REGULARIZATION
 CLASSES = (
     "softmax_focal",
     "poly1_cross_entropy",
@@ -63,9 +64,13 @@ CLASSES = (
     "nll",
 )
 DIVERGENCES = ("kl_divergence", "js_divergence", "gaussian_kl")
+VECTORS = ("contrastive", "triplet", "cosine_embedding", "cosine_distance")
 
 # the inputs that have a gradient; of all others the first
-DIFFERENTIABLE = {"gaussian_nll": (0, 2), "js_divergence": (0, 1), "gaussian_kl": (0, 1)}
+DIFFERENTIABLE = {"gaussian_nll": (0, 2), "triplet": (0, 1, 2)}
+DIFFERENTIABLE |= dict.fromkeys(
+    ("js_divergence", "gaussian_kl", "margin_ranking", "contrastive", "cosine_embedding"), (0, 1)
+)
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,13 @@ class Case:
         classes = batch.pop(self.axis)
         labels = rng.integers(classes, size=batch)
         match self.loss:
-            case "gaussian_kl":
+            case "gaussian_kl" | "cosine_distance":
                 return pred, other
+            case "triplet":
+                return pred, other, np.roll(pred, 1, 0)
+            case "contrastive" | "cosine_embedding":
+                label = rng.choice([0 if self.loss == "contrastive" else -1, 1], batch)
+                return pred, other, label.astype(pred.dtype)
             case "multilabel_soft_margin":
                 return pred, (other > 1).astype(pred.dtype)
             case "categorical_cross_entropy":
@@ -175,4 +185,7 @@ def all_cases(quick: bool = False) -> list[Case]:
         if loss in CLASSES:
             cases += [Case(loss, (256, 128256))]
             cases += [Case(loss, (4, 21, 256, 256), dtype, {"axis": 1}) for dtype in ("float32", "float64")]
+    for loss in VECTORS:
+        cases += [Case(loss, shape) for shape in ((10, 16), (100_000, 3), (16384, 128), (65536, 128))]
+        cases += [Case(loss, (16384, 128), "float64")]
     return [case for case in cases if not quick or case.quick]

@@ -25,6 +25,14 @@ from fastloss.classification import (
     squared_hinge,
 )
 from fastloss.divergence import gaussian_kl, js_divergence, kl_divergence
+from fastloss.embedding import (
+    contrastive,
+    cosine_distance,
+    cosine_embedding,
+    hinge_embedding,
+    margin_ranking,
+    triplet,
+)
 from fastloss.regression import (
     cauchy,
     epsilon_insensitive,
@@ -66,6 +74,9 @@ __all__ = [
     "brier",
     "categorical_cross_entropy",
     "cauchy",
+    "contrastive",
+    "cosine_distance",
+    "cosine_embedding",
     "crammer_singer",
     "cross_entropy",
     "dropout",
@@ -80,6 +91,7 @@ __all__ = [
     "geman_mcclure",
     "get_num_threads",
     "hinge",
+    "hinge_embedding",
     "huber",
     "js_divergence",
     "kl_divergence",
@@ -89,6 +101,7 @@ __all__ = [
     "logistic",
     "mae",
     "mape",
+    "margin_ranking",
     "max_norm",
     "modified_huber",
     "mse",
@@ -109,6 +122,7 @@ __all__ = [
     "softmax_focal",
     "squared_epsilon_insensitive",
     "squared_hinge",
+    "triplet",
     "tukey",
     "tweedie",
     "welsch",

@@ -174,6 +174,7 @@ DOMAINS: dict[str, tuple[Callable[[NDArray[Any]], NDArray[np.bool_]], str]] = {
     "unit interval": (lambda x: ~((x >= 0) & (x <= 1)), "in [0, 1]"),
     "probability": (lambda x: (x < 0) | (x > 1), "in [0, 1]"),
     "not negative": (lambda x: x < 0, ">= 0"),
+    "zero or one": (lambda x: ~((x == 0) | (x == 1)), "0 or 1"),
     "sign": (lambda x: ~((x == 1) | (x == -1)), "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"),
 }
 

@@ -39,6 +39,7 @@ class Kernels:
     elementwise: Any
     margins: Any
     regularization: Any
+    rows: Any
     softmax: Any
     summed: Any
 
@@ -49,6 +50,7 @@ class Kernels:
         self.elementwise = kernel("elementwise", level)
         self.margins = kernel("margins", level)
         self.regularization = kernel("regularization", level)
+        self.rows = kernel("rows", level)
         self.softmax = kernel("softmax", level)
         self.summed = kernel("summed", level)
         self.level = level

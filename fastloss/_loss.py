@@ -27,10 +27,17 @@ P = ParamSpec("P")
 
 METHODS = """\
 A loss is called for its value; ``.grad``, ``.value_and_grad`` and ``.grad_and_hess`` take the same arguments for the
-gradient, for both in one pass, and for the gradient and the diagonal of the Hessian. `sample_weight`, `reduction`,
-`normalizer` and `out` mean the same for every loss: see `fastloss.Loss`. The first input fixes the dtype of the result;
-the others may have any real dtype, bool and integers too. TypeError for an input of a wrong dtype or a parameter of a
-wrong type, ValueError for shapes that do not match and for a value out of its domain, named with its position."""
+gradient, for both in one pass, and for the gradient and the diagonal of the Hessian."""
+
+METHODS_WITHOUT_HESSIAN = """\
+A loss is called for its value; ``.grad`` and ``.value_and_grad`` take the same arguments for the gradient, and for both
+in one pass. There is no ``.grad_and_hess``: the Hessian is far from diagonal."""
+
+ARGUMENTS = """\
+`sample_weight`, `reduction`, `normalizer` and `out` mean the same for every loss: see `fastloss.Loss`. The first input
+fixes the dtype of the result; the others may have any real dtype, bool and integers too. TypeError for an input of a
+wrong dtype or a parameter of a wrong type, ValueError for shapes that do not match and for a value out of its domain,
+named with its position."""
 
 
 class Method(functools.partial):  # type: ignore[type-arg]
@@ -85,10 +92,13 @@ class Loss(Generic[P]):
     grad: Callable[P, Any]
     #: The value and the gradient, in one pass.
     value_and_grad: Callable[P, tuple[Any, Any]]
-    #: The gradient and the diagonal of the Hessian, in one pass; `out` is a tuple of both.
+    #: The gradient and the diagonal of the Hessian, in one pass; `out` is a tuple of both. Losses of
+    #: whole vectors, whose Hessian is far from diagonal, have no such method.
     grad_and_hess: Callable[P, tuple[Any, Any]]
 
-    def __init__(self, function: Callable[Concatenate[int, P], Any], reduction: str = "mean") -> None:
+    def __init__(
+        self, function: Callable[Concatenate[int, P], Any], *, reduction: str = "mean", hessian: bool = True
+    ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         # The first parameter says what is wanted; the last is **common, and stands for the arguments of every loss.
@@ -99,18 +109,28 @@ class Loss(Generic[P]):
         self.__signature__ = signature.replace(parameters=[*own, *common])
         # As in NumPy's ufuncs, the usage is part of the docstring: help() shows no more than that of an object.
         self._usage = str(inspect.Signature([p.replace(annotation=p.empty) for p in [*own, *common]]))
-        self.__doc__ = f"{self.__name__}{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}\n\n{METHODS}"
-        for name, want in {"grad": GRAD, "value_and_grad": VALUE | GRAD, "grad_and_hess": GRAD | HESS}.items():
+        about = f"{METHODS if hessian else METHODS_WITHOUT_HESSIAN}\n{ARGUMENTS}"
+        self.__doc__ = f"{self.__name__}{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}\n\n{about}"
+        methods = {"grad": GRAD, "value_and_grad": VALUE | GRAD} | ({"grad_and_hess": GRAD | HESS} if hessian else {})
+        for name, want in methods.items():
             method = Method(function, want)
             usage = f"{self.__name__}.{name}{self._usage}"
             vars(method).update(
-                __self__=self, __name__=name, __signature__=self.__signature__, __doc__=f"{usage}\n\n{METHODS}"
+                __self__=self, __name__=name, __signature__=self.__signature__, __doc__=f"{usage}\n\n{about}"
             )
             setattr(self, name, method)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The value: a float, or an array under ``reduction="none"``."""
         return self._function(VALUE, *args, **kwargs)
+
+    if not TYPE_CHECKING:  # which would take it that a loss has attributes of every name
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name == "grad_and_hess":
+                message = f"{self.__name__} has no grad_and_hess: its Hessian is far from diagonal"
+            raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<loss {self.__name__}{self._usage}>"

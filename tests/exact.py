@@ -214,6 +214,14 @@ def hinge(z, t, margin=1):
     return max(0, margin - t * z)
 
 
+def margin_ranking(x1, x2, t, margin=0):
+    return max(0, margin - t * (x1 - x2))
+
+
+def hinge_embedding(x, t, margin=1):
+    return x if t > 0 else max(0, margin - x)
+
+
 def squared_hinge(z, t, margin=1):
     return hinge(z, t, margin) ** 2
 
@@ -438,6 +446,10 @@ def scores(rng, n, dtype, extreme):
     return real(rng, n, dtype, extreme), rng.choice([-1, 1], n)
 
 
+def ranked_pairs(rng, n, dtype, extreme):
+    return *pairs(rng, n, dtype, extreme), rng.choice([-1, 1], n)
+
+
 def saturated_scores(rng, n, dtype, extreme):
     z, t = logits(rng, n, dtype, extreme)
     return z, 2 * t - 1
@@ -513,6 +525,8 @@ INPUTS = {
     "brier": logits,
     "hinge": scores,
     "squared_hinge": scores,
+    "margin_ranking": ranked_pairs,
+    "hinge_embedding": scores,
     "modified_huber": scores,
     "logistic": saturated_scores,
     "exponential": saturated_scores,

@@ -63,6 +63,14 @@ def variance_of_all(rng, shape, axis):
     return rng.uniform(0.3, 4)
 
 
+def signs_of_rows(rng, shape, axis):
+    return signs(rng, shape[:-1], None)
+
+
+def zeros_and_ones_of_rows(rng, shape, axis):
+    return rng.choice([0.0, 1.0], shape[:-1])
+
+
 def labels(rng, shape, axis):
     return rng.integers(0, shape[axis], np.delete(shape, axis))
 
@@ -94,6 +102,7 @@ def weight_of_last_axis(rng, shape, axis):
 IN_UNIT = "in [0, 1]"
 SIGN = "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)"
 NOT_NEGATIVE = ">= 0"
+ZERO_OR_ONE = "0 or 1"
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,16 @@ class Case:
     has_classes: bool = False
     sums_terms: bool = False  # whether it is a sum of terms, each of which depends on one class alone
     last_axis: bool = False  # whether it has no parameter `axis`, since the classes are always along the last
+    of_vectors: bool = False  # along the last axis: no classes, but a batch of the same shape; and no Hessian
     domains: dict[str, str] = field(default_factory=dict)  # what is said of an element of an input outside its domain
 
     def __post_init__(self):
         inputs = self.inputs or {"pred": self.pred, "target": self.target}
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "by", self.by or tuple(inputs)[:1])
+        if self.of_vectors:
+            object.__setattr__(self, "has_classes", True)
+            object.__setattr__(self, "last_axis", True)
 
     def __str__(self):
         generators = [g.__name__ for g in list(self.inputs.values())[1:]]
@@ -124,6 +137,11 @@ class Case:
     @property
     def loss(self):
         return getattr(fl, self.name)
+
+    @property
+    def methods(self):
+        """The ways to call it; all but "value" are names of methods."""
+        return ["value", "grad", "value_and_grad"] + ["grad_and_hess"] * (not self.of_vectors)
 
     @property
     def first(self):
@@ -138,6 +156,8 @@ class Case:
         if self.inputs[self.first] is inside_unit:
             return [0.0, -0.0, 1.0, info.smallest_subnormal, info.tiny, 1e-30, info.eps, 1 - info.eps / 2]
         huge = 1e30 if dtype == np.float32 else 1e300
+        if self.of_vectors:  # what exceeds float64 is not found any more
+            return [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, np.inf, -np.inf]
         return [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, info.max, -info.max, np.inf, -np.inf]
 
     @property
@@ -213,14 +233,17 @@ class Problem:
         return self.case.loss.grad_and_hess(*self.inputs.values(), **self.options, **common)
 
     def everything(self, **common):
-        """value, gradient and diagonal of the Hessian."""
-        return self.value(**common), *self.grad_and_hess(**common)
+        """value, gradient and diagonal of the Hessian, () if there is none."""
+        derivatives = (self.grad(**common), ()) if self.case.of_vectors else self.grad_and_hess(**common)
+        return self.value(**common), *derivatives
 
     def expected(self, **common):
         definition = getattr(reference, self.case.name)
+        if self.case.of_vectors:
+            return reference.rows(definition, *self.inputs.values(), **self.options, **common)
         if self.case.has_classes:
             return reference.class_axis(definition, *self.inputs.values(), **self.options, **common)
-        if self.target is None:  # regularisers are sums
+        if self.case.first == "w":  # regularisers are sums
             common = {"reduction": "sum"} | common
         by = [list(self.inputs).index(name) for name in self.case.by]
         return reference.elementwise(definition, *self.inputs.values(), by=by, **self.options, **common)
@@ -479,7 +502,50 @@ SUMMED = [
     *cases("gaussian_kl", inputs={"mu": real, "log_var": real}, by=("mu", "log_var"), last_axis=True, **of_terms),
 ]
 
-CASES = ELEMENTWISE + CLASSES + SUMMED
+PAIR = {"x1": real, "x2": real}
+of_pairs = {"by": ("x1", "x2"), "of_vectors": True}
+of_sign_pairs = {"inputs": PAIR | {"label": signs_of_rows}, "domains": {"label": SIGN}} | of_pairs
+of_triplets = {
+    "inputs": {"anchor": real, "positive": real, "negative": real},
+    "by": ("anchor", "positive", "negative"),
+    "of_vectors": True,
+}
+
+EMBEDDING = [
+    *cases(
+        "contrastive",
+        {},
+        {"margin": 6.0},
+        inputs=PAIR | {"same": zeros_and_ones_of_rows},
+        domains={"same": ZERO_OR_ONE},
+        **of_pairs,
+    ),
+    *cases("triplet", {"p": 1.0}, {"p": np.inf}, {"p": 3.5, "swap": True}, {"p": np.inf, "swap": True}, **of_triplets),
+    *cases("triplet", {"eps": 0.0}, {"margin": 2.0, "swap": True}, {}, **of_triplets),
+    *cases("cosine_embedding", {}, {"margin": 0.3}, **of_sign_pairs),
+    *cases("cosine_distance", of_vectors=True),
+]
+
+RANKING = [
+    *cases(
+        "margin_ranking",
+        {},
+        {"margin": 0.7},
+        inputs=PAIR | {"label": signs},
+        by=("x1", "x2"),
+        domains={"label": SIGN},
+    ),
+    *cases(
+        "hinge_embedding",
+        {},
+        {"margin": 0.3},
+        inputs={"x": real, "label": signs},
+        domains={"label": SIGN},
+    ),
+]
+
+ELEMENTWISE += RANKING
+CASES = ELEMENTWISE + CLASSES + SUMMED + EMBEDDING
 #: One case for each loss and kind of inputs, the last, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
 

@@ -8,8 +8,10 @@ A loss with a class axis is a function of pred and target as arrays (samples, cl
 of the weight (samples, 1) that the target of each sample brings to the mean; its loss has the shape (samples,). Its
 `info` and tuples of derivatives are as above.
 
-`elementwise` and `class_axis` evaluate them in a wider type (long double for float64, where it is wider), and add to
-them what all losses share: weights, ignored samples, reductions, normalizer.
+A loss of vectors is a function of arrays (rows, length), and of labels (rows,) if it takes any, with losses (rows,).
+
+`elementwise`, `class_axis` and `rows` evaluate them in a wider type (long double for float64, where it is wider), and
+add to them what all losses share: weights, ignored samples, reductions, normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
 `Sized(x, size)` is a result whose error is relative to `size`: because it is a difference of numbers of that size, or a
@@ -320,6 +322,20 @@ def hinge(z, t, margin=1.0):
     return np.maximum(0, gap), grad, np.zeros_like(gap)
 
 
+def margin_ranking(x1, x2, y, margin=0.0):
+    gap = margin - y * (x1 - x2)
+    grad = np.where(gap > 0, -y, np.where(gap <= 0, 0, gap))  # gap itself: NaN stays NaN
+    size = np.abs(margin) + np.abs(x1 - x2)
+    return Sized(np.maximum(0, gap), size), (grad, -grad), (np.zeros_like(gap), np.zeros_like(gap))
+
+
+def hinge_embedding(x, y, margin=1.0):
+    gap = margin - x
+    loss = np.where(y > 0, x, np.maximum(0, gap))
+    grad = np.where(np.isnan(x), x, np.where(y > 0, 1, -np.sign(loss)))
+    return Sized(loss, np.abs(x) + np.where(y > 0, 0, np.abs(margin))), grad, np.zeros_like(x)
+
+
 def squared_hinge(z, t, margin=1.0):
     excess = np.maximum(0, margin - t * z)
     return excess**2, -2 * t * excess, 2 * np.sign(excess)
@@ -497,6 +513,93 @@ def gaussian_kl(mu, log_var, w, mass):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Of vectors
+
+
+def contrastive(x1, x2, same, margin=1.0):
+    d, direction = norm(x1, x2)
+    pull = np.where(same == 1, d, -np.maximum(0, margin - d))
+    grad = chained(pull, pull, direction)
+    grad = Sized(grad.x, grad.size + np.where(pull < 0, margin, 0)[:, np.newaxis] * np.abs(direction.x))
+    return Sized(pull**2 / 2, np.abs(pull) * (d + margin)), (grad, negative_of(grad))
+
+
+def triplet(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False):
+    (near, to_near), (far, to_far) = norm(anchor, positive, p, eps), norm(anchor, negative, p, eps)
+    other, to_other = norm(positive, negative, p, eps)
+    share = np.where(far < other, 1, np.where(far > other, 0, 0.5)) if swap else np.ones_like(far)
+    least = np.minimum(far, other) if swap else far
+    loss = np.maximum(0, near - least + margin)
+    active = np.where(loss > 0, 1.0, 0.0)
+    by_near, by_far = chained(active, loss, to_near), chained(-active * share, loss, to_far)
+    by_other = chained(-active * (1 - share), loss, to_other)
+    return Sized(loss, near + least + np.abs(margin)), (
+        sum_of(by_near, by_far),
+        sum_of(negative_of(by_near), by_other),
+        sum_of(negative_of(by_far), negative_of(by_other)),
+    )
+
+
+def cosine_embedding(x1, x2, label, margin=0.0):
+    cosine, distance, (by_x1, by_x2) = angle(x1, x2)
+    loss = np.where(label > 0, distance, np.maximum(0, cosine - margin))
+    slope = np.where(label > 0, -1, np.where(loss > 0, 1, 0))
+    size = np.where(label > 0, np.sqrt(distance) + 1e-16, 1)
+    return Sized(loss, size), (chained(slope, loss, by_x1), chained(slope, loss, by_x2))
+
+
+def cosine_distance(p, t):
+    _, distance, (by_p, _) = angle(p, t)
+    return Sized(distance, np.sqrt(distance) + 1e-16), chained(-np.ones_like(distance), distance, by_p)
+
+
+def norm(x, y, p=2.0, eps=0.0):
+    """The p-norm of x - y + eps, and its derivative by this, which is 0 for a distance of 0."""
+    r, size = x - y + eps, np.abs(x) + np.abs(y) + eps
+    a = np.abs(r)
+    peak = a.max(axis=1, keepdims=True)
+    unit = np.where(np.isfinite(peak) & (peak > 0), peak, 1)
+    if p == np.inf:
+        d, direction = peak, np.sign(r) * (a == peak) / np.sum(a == peak, axis=1, keepdims=True)
+        size = np.abs(direction)
+    else:
+        d = unit * np.sum((a / unit) ** p, axis=1, keepdims=True) ** (1 / r.dtype.type(p))
+        some = np.where(d > 0, d, 1)
+        direction = np.sign(r) * (a / some) ** (p - 1)
+        size = np.abs(direction) if p == 1 else p * size / some
+    return d[:, 0], Sized(np.where(d == 0, 0, direction), size)
+
+
+def angle(x, y):
+    """The cosine of the angle between two vectors, 1 - cosine, and the derivatives of the cosine."""
+    lengths = [np.sqrt(np.sum(v**2, axis=1, keepdims=True)) for v in (x, y)]
+    x, y = (v / np.where(n == 0, 1, n) for v, n in zip((x, y), lengths, strict=True))
+    cosine = np.sum(x * y, axis=1, keepdims=True)
+    distance = np.where(cosine > 0, np.sum((x - y) ** 2, axis=1, keepdims=True) / 2, 1 - cosine)
+    none = (lengths[0] == 0) | (lengths[1] == 0)
+    by = [
+        Sized(np.where(none, 0, (v - cosine * u) / n), np.where(none, 0, 1 / n) + 0 * v)
+        for (u, v), n in zip(((x, y), (y, x)), lengths, strict=True)
+    ]
+    return cosine[:, 0], np.where(none, 1, distance)[:, 0], by
+
+
+def chained(slope, loss, direction):
+    """The derivative by a vector of a loss with `slope` by a number that has `direction`: NaN where the loss is."""
+    slope, loss = slope[:, np.newaxis], loss[:, np.newaxis]
+    grad = np.where(slope == 0, 0, slope * direction.x)
+    return Sized(np.where(np.isnan(loss), np.nan, grad), np.abs(slope) * direction.size)
+
+
+def sum_of(a, b):
+    return Sized(a.x + b.x, a.size + b.size)
+
+
+def negative_of(a):
+    return Sized(-a.x, a.size)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -622,6 +725,20 @@ def class_axis(
         grad, hess = like_pred(grad, z.shape, axis), like_pred(hess, z.shape, axis)
         shapes = [pred.shape] * len(grad)
         return reduce(value, grad, hess, kept, sample_weight, reduction, normalizer, mass, axis, shapes)
+
+
+def rows(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None, **parameters):
+    """The inputs are vectors along the last axis, in the shape of the first; or labels, in that without the axis."""
+    shape = inputs[0].shape
+    inputs = [np.asarray(x, wider(inputs[0].dtype)) for x in inputs]
+    flat = [x.reshape(-1, shape[-1]) if x.shape == shape else x.reshape(-1) for x in inputs]
+    with np.errstate(all="ignore"):
+        value, grad = loss(*flat, **parameters)
+        value, grad = like_batch(value, shape[:-1]), like_pred(grad, shape, -1)
+        shapes = [shape] * len(grad)
+        kept = np.ones(shape[:-1])
+        of_loss = reduce(value, grad, grad, kept, sample_weight, reduction, normalizer, axis=-1, shapes=shapes)
+    return of_loss._replace(hess=(), sizes=(*of_loss.sizes[:2], ()))
 
 
 def like_batch(value, batch):

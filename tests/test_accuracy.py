@@ -30,7 +30,7 @@ def grid(rng, shape, axis):
 
 
 def well_conditioned(case, dtype):
-    if case.sums_terms:
+    if case.sums_terms or case.of_vectors:
         for shape in ((1000, 10), (20, 1000), (10, 40, 20)):
             yield case.problem(shape, 1, dtype)
     elif case.has_classes:

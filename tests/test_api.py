@@ -28,7 +28,12 @@ def test_public_names():
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", fl.__version__)
 
 
-METHODS = ("grad", "value_and_grad", "grad_and_hess")
+#: Losses of whole vectors, whose Hessian is far from diagonal.
+WITHOUT_HESSIAN = ("contrastive", "cosine_distance", "cosine_embedding", "triplet")
+
+
+def methods_of(name):
+    return ["grad", "value_and_grad"] + ["grad_and_hess"] * (name not in WITHOUT_HESSIAN)
 
 
 def inputs_of(name):
@@ -44,13 +49,13 @@ def test_signature(name):
     assert common == (COMMON | {"reduction": "sum"} if name in REGULARIZERS else COMMON)
     for parameter in [p for p in own if p.default is not inspect.Parameter.empty]:
         assert name in REGULARIZERS or parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    for method in METHODS:
+    for method in methods_of(name):
         assert inspect.signature(getattr(LOSSES[name], method)) == signature
 
 
 @each_loss
 def test_help_shows_usage_and_every_parameter(name):
-    for shown in (LOSSES[name], *(getattr(LOSSES[name], method) for method in METHODS)):
+    for shown in (LOSSES[name], *(getattr(LOSSES[name], method) for method in methods_of(name))):
         text = pydoc.plain(pydoc.render_doc(shown))
         for parameter in inspect.signature(LOSSES[name]).parameters:
             assert parameter in text
@@ -77,8 +82,19 @@ def test_docstring_has_an_example_and_explains_every_parameter(name):
 def test_no_other_keyword_gets_through(name, keyword):
     with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument '{keyword}'$"):
         takes_labels = "ignore_index" in inspect.signature(LOSSES[name]).parameters
-        other = np.zeros(() if takes_labels else 2, int)
-        LOSSES[name](np.zeros(2), *[other] * (len(inputs_of(name)) - 1), **{keyword: 1})
+        scalars = ("same", "label") if name in WITHOUT_HESSIAN else inputs_of(name) if takes_labels else ()
+        others = [np.zeros(() if k in scalars else 2, int) for k in inputs_of(name)[1:]]
+        LOSSES[name](np.zeros(2), *others, **{keyword: 1})
+
+
+@pytest.mark.parametrize("name", WITHOUT_HESSIAN)
+def test_a_loss_of_vectors_has_no_hessian(name):
+    loss = LOSSES[name]
+    assert not hasattr(loss, "grad_and_hess") and "grad_and_hess(" not in loss.__doc__
+    with pytest.raises(AttributeError, match=f"^{name} has no grad_and_hess: its Hessian is far from diagonal$"):
+        _ = loss.grad_and_hess
+    with pytest.raises(AttributeError, match="^'Loss' object has no attribute 'hess'$"):
+        _ = loss.hess
 
 
 @each_loss

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from losses import CASES, IN_UNIT, MARGINS, NOT_NEGATIVE, ONE_OF_EACH, SIGN, assert_same_bits, like
+from losses import CASES, IN_UNIT, MARGINS, NOT_NEGATIVE, ONE_OF_EACH, SIGN, ZERO_OR_ONE, assert_same_bits, like
 
 import fastloss as fl
 
@@ -27,6 +27,8 @@ def raises(error, text):
 @one_of_each
 @pytest.mark.parametrize("method", METHODS)
 def test_common_arguments(case, method):
+    if method not in case.methods:
+        pytest.skip("has no Hessian")
     problem = case.small()
     call = getattr(problem, method)
     for bad in ("avg", "Mean", None, 1, True, ["mean"]):
@@ -81,7 +83,7 @@ def test_sample_weight(case):
     batch = problem.batch
     too_long = (*batch, 1)
     for shape in [(), (1,), (5,), (6, 1), (1, 5), (5, 6), too_long]:
-        for method in METHODS:
+        for method in case.methods:
             with raises(
                 ValueError,
                 f"sample_weight must have the shape of the leading axes of the loss, {batch} or fewer of these axes, "
@@ -91,7 +93,7 @@ def test_sample_weight(case):
     for bad in (-1.0, np.nan, np.inf, -np.inf, -1e-300):
         weight = np.ones(batch)
         weight[2, 3] = weight[4, 0] = bad
-        for method in METHODS:
+        for method in case.methods:
             with raises(ValueError, f"sample_weight[2, 3] = {bad!r} is not a finite weight >= 0"):
                 getattr(problem, method)(sample_weight=weight)
     with raises(ValueError, "sample_weight[5] = -3 is not a finite weight >= 0"):
@@ -117,6 +119,7 @@ NUMBERS = {  # what is said of a bad value, and some of these
     "finite and > 0": [0, -1, np.inf, np.nan, -0.0],
     "finite and >= 0": [-1e-9, np.inf, np.nan],
     "in [0, 1]": [-0.1, 1.5, np.nan, np.inf],
+    "in [-1, 1]": [-1.5, 1.001, np.nan, np.inf],
     "in (1, 2)": [1, 2.0, 0, np.nan, np.inf],
     "in (0, 1)": [0, 1.0, -0.5, np.nan, np.inf],
 }
@@ -157,6 +160,12 @@ PARAMETERS = [
     ("softmax_focal", "gamma", "finite and >= 0"),
     ("multiclass_hinge", "margin", "finite"),
     ("crammer_singer", "margin", "finite"),
+    ("contrastive", "margin", "finite and >= 0"),
+    ("triplet", "margin", "finite"),
+    ("triplet", "eps", "finite and >= 0"),
+    ("cosine_embedding", "margin", "in [-1, 1]"),
+    ("margin_ranking", "margin", "finite"),
+    ("hinge_embedding", "margin", "finite"),
 ]
 
 
@@ -186,12 +195,13 @@ def test_numbers(loss, name, wanted):
 
 
 def test_every_number_is_tested():
-    listed = {(loss, name) for loss, name, _ in PARAMETERS} | {("multiclass_hinge", "power")}  # see test_margin_losses
+    listed = {(loss, name) for loss, name, _ in PARAMETERS}
+    listed |= {("multiclass_hinge", "power"), ("triplet", "p")}  # see test_margin_losses, and test_embedding.py
     for case in CASES:
         own = inspect.signature(case.loss).parameters.keys() - case.inputs.keys()
         own -= {"sample_weight", "reduction", "normalizer", "out"}
         own -= {"axis", "class_weight", "ignore_index", "pos_weight"}  # no numbers: see below
-        own -= {"log_input", "full", "log_target"}
+        own -= {"log_input", "full", "log_target", "swap"}
         assert {(case.name, name) for name in own} <= listed
 
 
@@ -200,6 +210,7 @@ FLAGS = [
     ("poisson_nll", "full"),
     ("gaussian_nll", "full"),
     ("kl_divergence", "log_target"),
+    ("triplet", "swap"),
 ]
 
 
@@ -352,17 +363,18 @@ def test_elements_outside_the_domain_of_their_input(case, dtype, place):
         IN_UNIT: (-1e-6, 1 + 1e-6, np.inf, -np.inf),
         SIGN: (0.0, 0.999, np.inf, -2.0, np.nan),
         NOT_NEGATIVE: (-1e-30, -1.0, -np.inf),
+        ZERO_OR_ONE: (-1.0, 0.5, np.inf, np.nan),
     }
     for name, domain in case.domains.items():
         for bad in (*bads[domain], *([np.nan] if domain == IN_UNIT and name == "target" else [])):
             problem = case.small(dtype).copied()
             x = problem.inputs[name]
             at = place[: x.ndim]
-            if case.has_classes:
+            if case.has_classes and not case.of_vectors:
                 at = (*place[: problem.axis], 1, *place[problem.axis :])
             x[at] = bad
             where = f"[{', '.join(str(k % n) for k, n in zip(at, x.shape, strict=False))}]" if at else ""
-            for method in METHODS:
+            for method in case.methods:
                 with raises(ValueError, f"{name}{where} = {x[at].item()!r} is not {domain}"):
                     getattr(problem, method)()
             weight = np.ones(problem.batch)
@@ -498,6 +510,8 @@ def test_out(case, dtype):
         for method in ("grad", "value_and_grad"):
             with raises(error, f"out {text}"):
                 getattr(problem, method)(out=out)
+        if case.of_vectors:  # have no Hessian
+            return
         with raises(error, f"out[0] {text}"):
             problem.grad_and_hess(out=(out, good))
         with raises(error, f"out[1] {text}"):
@@ -518,7 +532,7 @@ def test_out(case, dtype):
 
     with raises(TypeError, "out goes with grad, value_and_grad and grad_and_hess: a value needs no array"):
         problem.value(out=good)
-    for out in (good, [good, good.copy()], (good,), (good, good, good)):
+    for out in (good, [good, good.copy()], (good,), (good, good, good)) if not case.of_vectors else ():
         with raises(TypeError, "out must be a tuple of 2 arrays"):
             problem.grad_and_hess(out=out)
     with raises(TypeError, "out must be a NumPy array, not tuple"):
@@ -574,9 +588,12 @@ def test_out_must_not_overlap(case):
     for start in (0, 4, 6, 5 + n - 1):
         with raises(ValueError, f"{first} overlaps {case.first}"):
             shifted.grad(out=out(window(start)))
-        with raises(ValueError, f"{second} overlaps {case.first}"):
-            shifted.grad_and_hess(out=(out(np.empty(shape)), out(window(start))))
+        if not case.of_vectors:
+            with raises(ValueError, f"{second} overlaps {case.first}"):
+                shifted.grad_and_hess(out=(out(np.empty(shape)), out(window(start))))
     assert_same_bits(pred, problem.pred)
+    if case.of_vectors:
+        return
     other = "out[0][0]" if several else "out[0]"
     with raises(ValueError, f"{second} overlaps {other}"):
         problem.grad_and_hess(out=(out(window(0)), out(window(0))))
@@ -615,7 +632,7 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
     def refused(bad, match=None, **common):
         """Assert that calls in place raise, and leave the inputs as they were."""
-        for method in METHODS[1:]:
+        for method in case.methods[1:]:
             same = bad.copied()
             out = same.differentiated
             if method == "grad_and_hess":
@@ -626,7 +643,7 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
     for common in ({"sample_weight": -np.ones(n)}, {"reduction": "all"}, {"reduction": "mean", "normalizer": 0}):
         refused(problem, **common)
-    for name in case.domains or (["target"] if case.has_classes and len(case.by) == 1 else []):
+    for name in case.domains or (["target"] if case.has_classes and not case.of_vectors and len(case.by) == 1 else []):
         if name == "target" and case.parameters.get("log_target"):
             continue
         bad = problem.copied()
@@ -651,7 +668,13 @@ def test_a_call_in_place_that_raises_has_changed_nothing(case, n):
 
 @one_of_each
 def test_bad_probabilities_in_place_change_nothing(case):
-    if not case.has_classes or case in MARGINS or case.sums_terms and case.domains.keys() != {"target"}:
+    if (
+        not case.has_classes
+        or case.of_vectors
+        or case in MARGINS
+        or case.sums_terms
+        and case.domains.keys() != {"target"}
+    ):
         pytest.skip("has no probabilities of classes, or has them in pred too")
     for shape in ((300, 5), (50, 100), (4, 5, 40)):
         pred = np.random.default_rng(0).standard_normal(shape)

@@ -34,7 +34,8 @@ class Case:
     @property
     def by(self):
         """The inputs that have a derivative."""
-        return {"gaussian_nll": (0, 2), "js_divergence": (0, 1), "gaussian_kl": (0, 1)}.get(self.name, (0,))
+        of_two = ("js_divergence", "gaussian_kl", "margin_ranking")
+        return (0, 2) if self.name == "gaussian_nll" else (0, 1) if self.name in of_two else (0,)
 
     def inputs(self, dtype, extreme):
         x = exact.inputs(self.name, ROWS if self.name in exact.OF_ROWS else POINTS, dtype, extreme)
@@ -88,6 +89,8 @@ CASES = [
     Case("brier", rounded=(0,)),
     Case("brier", **SOFT),
     *(Case(name, p, (0,)) for name in ("hinge", "squared_hinge") for p in ({}, {"margin": 0.3})),
+    *(Case("margin_ranking", p, R) for p in ({}, {"margin": 0.3})),
+    *(Case("hinge_embedding", p, (0,)) for p in ({}, {"margin": 0.3})),
     Case("modified_huber", rounded=(0,)),
     Case("logistic"),
     Case("exponential"),

@@ -376,6 +376,74 @@ def test_masked_classes_with_probabilities_against_torch(torch):
 # optax
 
 
+@REDUCTIONS
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.5, math.inf])
+@pytest.mark.parametrize("swap", [False, True])
+def test_triplet_like_torch(torch, reduction, p, swap):
+    vectors = random(3, 20, 7)
+    options = {"reduction": reduction, "p": p, "swap": swap, "margin": 1.5}
+    theirs = torch_value_and_grad(
+        torch, torch.nn.functional.triplet_margin_loss, *vectors, by=(0, 1), **options, eps=1e-3
+    )
+    assert_agree(fl.triplet.value_and_grad(*vectors, **options, eps=1e-3), theirs, 100)
+
+
+def test_ties_of_triplets_like_torch(torch):
+    """The largest elements share the gradient of p = inf, and equal distances that of the swap."""
+    a, p, n = np.array([[[1.0, -1.0, 0.5]], [[0.0, 0.0, 0.0]], [[1.0, -1.0, 2.0]]])
+    for options in ({"p": math.inf}, {"p": 2.0}, {"p": 1.0, "margin": 5.0}):
+        options |= {"swap": True, "eps": 0.0}
+        theirs = torch_value_and_grad(torch, torch.nn.functional.triplet_margin_loss, a, p, n, by=(0, 1), **options)
+        assert_agree(fl.triplet.value_and_grad(a, p, n, **options), theirs)
+    near_and_far = np.array([[1.0, 0.0]]), np.array([[-1.0, 0.0]]), np.array([[0.0, 2.0]])  # d(a, n) = d(p, n)
+    theirs = torch_value_and_grad(
+        torch, torch.nn.functional.triplet_margin_loss, *near_and_far, by=(0, 1), swap=True, eps=0.0
+    )
+    assert_agree(fl.triplet.value_and_grad(*near_and_far, swap=True, eps=0.0), theirs)
+
+
+@REDUCTIONS
+def test_pairs_like_torch(torch, reduction):
+    functional = torch.nn.functional
+    x1, x2 = random(2, 40, 7)
+    sign = np.where(random(40, 7) > 0, 1.0, -1.0)
+    for ours, theirs, inputs, by, options in [
+        (fl.cosine_embedding, functional.cosine_embedding_loss, (x1, x2, sign[:, 0]), (0,), {}),
+        (fl.cosine_embedding, functional.cosine_embedding_loss, (x1, x2, sign[:, 0]), (0,), {"margin": 0.2}),
+        (fl.margin_ranking, functional.margin_ranking_loss, (x1, x2, sign), (0,), {}),
+        (fl.margin_ranking, functional.margin_ranking_loss, (x1, x2, sign), (0,), {"margin": 0.4}),
+        (fl.hinge_embedding, functional.hinge_embedding_loss, (x1, sign), (), {}),
+        (fl.hinge_embedding, functional.hinge_embedding_loss, (x1, sign), (), {"margin": 0.4}),
+    ]:
+        theirs = torch_value_and_grad(torch, theirs, *inputs, by=by, **options, reduction=reduction)
+        ulp = 1e5 if ours is fl.cosine_embedding else 20  # PyTorch adds 1e-12 to squared norms
+        assert_agree(ours.value_and_grad(*inputs, **options, reduction=reduction), theirs, ulp)
+
+
+def test_short_vectors_against_torch(torch):
+    """A cosine does not depend on lengths: PyTorch's does, once these are below 1e-6."""
+    x1, x2 = np.array([[3e-8, 4e-8]]), np.array([[4e-8, 3e-8]])
+    value, (grad, _) = fl.cosine_embedding.value_and_grad(x1, x2, [1])
+    assert value == pytest.approx(0.04, rel=1e-12) and grad.ravel() == pytest.approx([-4.48e6, 3.36e6], rel=1e-9)
+    theirs = torch.nn.functional.cosine_embedding_loss(*map(torch.tensor, (x1, x2, np.ones(1))))
+    assert float(theirs) > 0.99
+
+
+def test_near_vectors_against_torch(torch):
+    """1 - cosine of vectors that are nearly parallel is about half of the squared angle; PyTorch's is rounding."""
+    x1, x2 = np.array([[1.0, 1e-5]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    assert fl.cosine_distance(x1, x2) == pytest.approx(np.float32(1e-5).astype(float) ** 2 / 2, rel=1e-6)
+    theirs = torch.nn.functional.cosine_embedding_loss(*map(torch.tensor, (x1, x2, np.ones(1, np.float32))))
+    assert not 4e-11 < float(theirs) < 6e-11
+
+
+def test_distances_beyond_float32_against_torch(torch):
+    """Squares of float32 overflow from 1.8e19 on; the distances do not."""
+    a, p, n = np.array([[[3e30, 0.0]], [[0.0, 4e30]], [[3e30, 1.0]]], np.float32)
+    assert fl.triplet(a, p, n) == pytest.approx(5e30, rel=1e-6)
+    assert math.isinf(float(torch.nn.functional.triplet_margin_loss(*map(torch.tensor, (a, p, n)))))
+
+
 @pytest.fixture(scope="module")
 def optax():
     jax = pytest.importorskip("jax")
@@ -413,6 +481,16 @@ def test_like_optax(optax):
         expected = jax_value_and_grad(theirs, z, target, **options)
         assert_agree(ours.value_and_grad(z, target, reduction="none", **ours_options), expected, 40)
     assert_close(fl.l2(z), float(np.sum(optax.l2_loss(z))), 20)
+
+
+def test_vectors_like_optax(optax):
+    a, p, n = random(3, 20, 7)
+    ours = fl.cosine_distance.value_and_grad(a, p, reduction="none")
+    assert_agree(ours, jax_value_and_grad(optax.cosine_distance, a, p), 100)
+    triplet = optax.losses.triplet_margin_loss
+    ours = fl.triplet.value_and_grad(a, p, n, eps=0.0, reduction="none")  # optax adds eps to the sum of squares
+    value, grad = jax_value_and_grad(triplet, a, p, n, eps=0.0)
+    assert_agree((ours[0], ours[1][0]), (value, grad), 100)
 
 
 def test_poly1_like_optax(optax):

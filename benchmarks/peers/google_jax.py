@@ -29,6 +29,19 @@ def _log_cosh(p: Any, t: Any) -> Any:
     return jnp.mean(jnp.logaddexp(r, -r)) - jnp.log(2.0)
 
 
+def _norm(x: Any) -> Any:
+    return jnp.sqrt(jnp.sum(x * x, -1))
+
+
+def _cosine(x: Any, y: Any) -> Any:
+    return jnp.sum(x * y, -1) / (_norm(x) * _norm(y))
+
+
+def _contrastive(x: Any, y: Any, same: Any) -> Any:
+    d = _norm(x - y)
+    return jnp.mean(same * d**2 + (1 - same) * relu(1 - d) ** 2) / 2
+
+
 def _quantile(p: Any, t: Any, q: float = 0.5) -> Any:
     e = t - p
     return jnp.mean(jnp.maximum(q * e, (q - 1) * e))
@@ -161,6 +174,12 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "kl_divergence": lambda p, t: jnp.mean(jnp.sum(t * (jnp.log(t) - p), -1)),
     "js_divergence": _js_divergence,
     "gaussian_kl": lambda mu, log_var: jnp.mean(jnp.sum(jnp.exp(log_var) - 1 - log_var + mu**2, -1)) / 2,
+    "contrastive": _contrastive,
+    "triplet": lambda a, p, n: jnp.mean(relu(_norm(a - p + 1e-6) - _norm(a - n + 1e-6) + 1)),
+    "cosine_embedding": lambda x, y, t: jnp.mean(jnp.where(t > 0, 1 - _cosine(x, y), relu(_cosine(x, y)))),
+    "cosine_distance": lambda p, t: 1 - jnp.mean(_cosine(p, t)),
+    "margin_ranking": lambda x, y, t: jnp.mean(relu(t * (y - x))),
+    "hinge_embedding": lambda x, t: jnp.mean(jnp.where(t > 0, x, relu(1 - x))),
 }
 
 

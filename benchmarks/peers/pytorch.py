@@ -53,6 +53,11 @@ def _geman_mcclure(p: Any, t: Any) -> Any:
     return (square / (1 + square)).mean() / 2
 
 
+def _contrastive(x: Any, y: Any, same: Any) -> Any:
+    d = F.pairwise_distance(x, y, eps=0)
+    return (same * d**2 + (1 - same) * F.relu(1 - d) ** 2).mean() / 2
+
+
 def _quantile(p: Any, t: Any, q: float = 0.5) -> Any:
     e = t - p
     return torch.maximum(q * e, (q - 1) * e).mean()
@@ -141,6 +146,12 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "kl_divergence": lambda p, t: F.kl_div(p, t, reduction="batchmean"),
     "js_divergence": _js_divergence,
     "gaussian_kl": lambda mu, log_var: (log_var.exp() - 1 - log_var + mu**2).sum(-1).mean() / 2,
+    "contrastive": _contrastive,
+    "triplet": F.triplet_margin_loss,
+    "cosine_embedding": F.cosine_embedding_loss,
+    "cosine_distance": lambda p, t: (1 - F.cosine_similarity(p, t)).mean(),
+    "margin_ranking": F.margin_ranking_loss,
+    "hinge_embedding": F.hinge_embedding_loss,
 }
 
 

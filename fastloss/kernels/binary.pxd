@@ -5,7 +5,7 @@ and `wrong` are what the label gives to the two.
 """
 
 from cython cimport floating
-from fastloss.kernels.outputs cimport CURVATURE, SLOPE, VALUE
+from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, SLOPE, SLOPE_2, VALUE
 from fastloss.kernels.vecmath cimport (
     at_least, exp, exp_nonpositive, fabs, log, log1p, log1p_01, log_near_one, pow, sqrt, times
 )
@@ -174,6 +174,27 @@ cdef inline void hinge(floating z, floating t, floating u, floating e, const flo
     cdef floating gap = c[0] - t * z
     out[VALUE] = 0 if gap <= 0 else gap
     out[SLOPE] = 0 if gap <= 0 else (-t if gap > 0 else gap)  # gap itself: NaN stays NaN
+    out[CURVATURE] = 0
+
+
+cdef inline void margin_ranking(
+    floating p, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """u: the second score. c: the margin."""
+    cdef floating gap = c[0] - t * (p - u)
+    out[VALUE] = 0 if gap <= 0 else gap
+    out[SLOPE] = 0 if gap <= 0 else (-t if gap > 0 else gap)  # gap itself: NaN stays NaN
+    out[SLOPE_2] = 0 - out[SLOPE]
+    out[CURVATURE] = out[CURVATURE_2] = 0
+
+
+cdef inline void hinge_embedding(
+    floating x, floating t, floating u, floating e, const floating* c, floating* out
+) noexcept nogil:
+    """c: the margin, for distances x with a label -1."""
+    cdef floating one = 1, gap = c[0] - x
+    out[VALUE] = x if t > 0 else (0 if gap <= 0 else gap)
+    out[SLOPE] = x if x != x else (one if t > 0 else (-one if gap > 0 else 0))
     out[CURVATURE] = 0
 
 

@@ -1,8 +1,8 @@
 """The way from the arguments of a loss into its kernel, compiled because small arrays feel each microsecond of it.
 
-`elementwise` and `class_axis`, near the end, are what the public losses call, and after them what the public functions
-call that are no losses. What is not as a kernel wants it goes on to
-_checks.py, which converts it or raises.
+`elementwise`, `class_axis`, `summed` and `rows`, near the end, are what the public losses call, and after them what
+the public functions call that are no losses. What is not as a kernel wants it goes on to _checks.py, which converts it
+or raises.
 """
 
 cimport numpy as cnp
@@ -108,7 +108,7 @@ cdef cnp.ndarray output(x, str name, cnp.ndarray like):
     return _checks.output(x, name, like)
 
 
-NOTHING = ((), (None,), (None, None))
+NOTHING = tuple([(None,) * n for n in range(5)])  # for a loss of n differentiable inputs
 
 
 cdef class Call:
@@ -254,42 +254,41 @@ cdef class Call:
 
 def elementwise(
     int want, str loss, pred, target, tuple parameters, dict common, *,
-    str kernel=None, str name="pred", str pred_domain=None, str domain=None, tuple along_last_axis=None,
-    tuple second=None, bint light=False
+    str kernel=None, str name="pred", str target_name="target", str pred_domain=None, str domain=None,
+    tuple along_last_axis=None, tuple second=None, bint same_shape=False, bint light=False
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape; `target` is None if there is none.
 
-    `kernel` is the name in the driver's list, if not that of the loss. `name` is that of `pred`; `pred_domain` and
-    `domain` say what elements of `pred` and `target` may be: see DOMAINS in _checks.py. A third operand is either
-    `along_last_axis`, a weight or one for each index of the last axis: its name and what the caller gave. Or it is
-    `second`, an input with a gradient of its own, whose shape is that of `pred` or of its leading axes: its name, what
-    the caller gave, and its domain. `light` says that the loss is a few operations an element, no exponential or
-    division. `common` are the arguments of every loss: see Loss.
+    `kernel` is the name in the driver's list, if not that of the loss. `name` and `target_name` are those of `pred` and
+    `target`; `pred_domain` and `domain` say what elements of these may be: see DOMAINS in _checks.py. A third operand
+    is either `along_last_axis`, a weight or one for each index of the last axis: its name and what the caller gave. Or
+    it is `second`, an input with a gradient of its own, whose shape is that of `pred`, or unless `same_shape` of its
+    leading axes: its name, what the caller gave, and its domain. `light` says that the loss is a few operations an
+    element, no exponential or division. `common` are the arguments of every loss: see Loss.
     """
     p = floating(pred, name)
     t = u = third_name = third_domain = given = None
     cdef tuple shape = p.shape, likes = (p,)
     cdef Py_ssize_t third_inner = 1, size = cnp.PyArray_SIZE(p)
     if target is not None:
-        t = real(target, "target", p.dtype)
+        t = real(target, target_name, p.dtype)
         if not cnp.PyArray_SAMESHAPE(t, p):
-            raise ValueError(f"target must have the shape of {name}, {shape}, not {t.shape}")
+            raise ValueError(f"{target_name} must have the shape of {name}, {shape}, not {t.shape}")
     if along_last_axis is not None:
         third_name, given = along_last_axis
         u = _checks.weights_along_last_axis(given, third_name, p)
     elif second is not None:
         third_name, given, third_domain = second
         u = real(given, third_name, p.dtype)
-        if u.shape != shape[:u.ndim]:
-            raise ValueError(
-                f"{third_name} must have the shape of {name}, {shape}, or of leading axes of it, not {u.shape}"
-            )
+        if u.shape != (shape if same_shape else shape[:u.ndim]):
+            or_leading = "" if same_shape else " or of leading axes of it,"
+            raise ValueError(f"{third_name} must have the shape of {name}, {shape},{or_leading} not {u.shape}")
         for length in shape[u.ndim:]:
             third_inner *= length
         likes = (p, u if u.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), u.shape))
     cdef Call call = Call(loss, want, shape, size // LIGHT if light else size, common)
     call.allocate(likes, () if call.out is None else (
-        (name, pred, p, True), ("target", target, t, True), (third_name, given, u, True)
+        (name, pred, p, True), (target_name, target, t, True), (third_name, given, u, True)
     ))
     call.divide_by(call.sum_of_weights())
     derivatives = (call.grads[0], call.hesses[0], None, None)
@@ -308,7 +307,7 @@ def elementwise(
             call.scale, call.sums, call.values, derivatives, call.threads
         )
         if total is None:
-            _checks.raise_outside(zip((name, "target", third_name), (p, t, u), domains), p.dtype, call.weight)
+            _checks.raise_outside(zip((name, target_name, third_name), (p, t, u), domains), p.dtype, call.weight)
     return call.result(total)
 
 
@@ -434,6 +433,58 @@ def summed(
         total, mass = sums
         if by_target:
             call.divide_by(mass)
+    return call.result(total)
+
+
+def rows(
+    int want, str loss, tuple names, tuple given, tuple parameters, dict common, *,
+    str kernel=None, double p=2, double eps=0, str label_name=None, label=None, str domain=None, int differentiable=3
+):
+    """Run a loss of vectors, which lie along the last axis: one loss for each row of them.
+
+    `given` are two or three arrays of vectors, `names` theirs; the gradient is by the first of them, as many as are
+    `differentiable`. `kernel` is the name in the driver's list, if not that of the loss. Distances are p-norms of
+    differences, with `eps` added to each. A `label` has the shape of the loss; its `domain` says what it may be: see
+    DOMAINS in _checks.py.
+    """
+    first = floating(given[0], names[0])
+    cdef tuple shape = first.shape, vectors = (first,), likes = (first,)
+    cdef Py_ssize_t axis = len(shape) - 1
+    if axis < 0:
+        raise ValueError(f"{names[0]} must hold vectors along its last axis, and is 0-dimensional")
+    if shape[axis] == 0:
+        raise ValueError(f"{names[0]} must hold vectors of at least one element, and has shape {shape}")
+    for name, x in zip(names[1:], given[1:]):
+        t = real(x, name, first.dtype)
+        if not cnp.PyArray_SAMESHAPE(t, first):
+            raise ValueError(f"{name} must have the shape of {names[0]}, {shape}, not {t.shape}")
+        vectors += (t,)
+        if len(likes) < differentiable:
+            likes += (first,)
+    cdef tuple batch = shape[:axis]
+    y = None
+    if label_name is not None:
+        y = real(label, label_name, FLOAT64)
+        if y.shape != batch:
+            raise ValueError(
+                f"{label_name} must have the shape of {names[0]} without the last axis, {batch}, not {y.shape}"
+            )
+    cdef Call call = Call(loss, want, batch, cnp.PyArray_SIZE(first), common)
+    inputs = []
+    if call.out is not None:
+        inputs = [(name, x, used, True) for name, x, used in zip(names, given, vectors)]
+        inputs.append((label_name, label, y, False))
+    call.allocate(likes, tuple(inputs))
+    call.divide_by(call.sum_of_weights())
+    driver = kernels.rows
+    place = driver.LOSSES[loss if kernel is None else kernel]
+    for check_only in [True, False] if call.in_place and y is not None else [False]:
+        total = driver.run(
+            place, vectors, y, domain, p, eps, call.weight, call.weight_inner, parameters, check_only, call.scale,
+            call.sums, call.values, call.grads, call.threads
+        )
+        if total is None:
+            _checks.raise_outside([(label_name, y, domain)], FLOAT64, call.weight)
     return call.result(total)
 
 

@@ -6,8 +6,8 @@ cimport numpy as cnp
 
 from fastloss.kernels.binary cimport (
     binary_cross_entropy, binary_cross_entropy_with_logits, binary_focal, brier, exp_minus_abs, exp_of_margin,
-    exponential, focal_weight, focal_weight_any_gamma, hinge, log_of_p, logistic, modified_huber, sigmoid_focal,
-    sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
+    exponential, focal_weight, focal_weight_any_gamma, hinge, hinge_embedding, log_of_p, logistic, margin_ranking,
+    modified_huber, sigmoid_focal, sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
 )
 from fastloss.kernels.loops cimport (
     ANY, DERIVATIVES, GRAD_2, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
@@ -155,6 +155,12 @@ cdef void brier_loops(const Tile* x, const floating* c) noexcept nogil:
 add("brier", brier_loops[float], brier_loops[double])
 cdef void hinge_loops(const Tile* x, const floating* c) noexcept nogil: loops(nothing[floating], hinge[floating], x, c)
 add("hinge", hinge_loops[float], hinge_loops[double])
+cdef void margin_ranking_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], margin_ranking[floating], x, c, pair=True)
+add("margin_ranking", margin_ranking_loops[float], margin_ranking_loops[double])
+cdef void hinge_embedding_loops(const Tile* x, const floating* c) noexcept nogil:
+    loops(nothing[floating], hinge_embedding[floating], x, c)
+add("hinge_embedding", hinge_embedding_loops[float], hinge_embedding_loops[double])
 cdef void squared_hinge_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(nothing[floating], squared_hinge[floating], x, c)
 add("squared_hinge", squared_hinge_loops[float], squared_hinge_loops[double])

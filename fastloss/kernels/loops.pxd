@@ -96,12 +96,14 @@ cdef enum Domain:       # what the elements of an operand may be
     PROBABILITY         # [0, 1], or NaN
     NOT_NEGATIVE        # or NaN
     SIGN                # -1 or +1
+    ZERO_OR_ONE
 
 
 cdef inline bint in_unit_interval(floating x) noexcept nogil: return (x >= 0) & (x <= 1)
 cdef inline bint is_probability(floating x) noexcept nogil: return not ((x < 0) | (x > 1))
 cdef inline bint is_not_negative(floating x) noexcept nogil: return not (x < 0)
 cdef inline bint is_sign(floating x) noexcept nogil: return fabs(x) == 1
+cdef inline bint is_zero_or_one(floating x) noexcept nogil: return (x == 0) | (x == 1)
 
 
 cdef inline bint any_outside(
@@ -128,6 +130,8 @@ cdef inline bint outside(int domain, const floating* x, const double* weight, Py
         return any_outside(is_not_negative[floating], x, weight, n)
     if domain == SIGN:
         return any_outside(is_sign[floating], x, weight, n)
+    if domain == ZERO_OR_ONE:
+        return any_outside(is_zero_or_one[floating], x, weight, n)
     return False
 
 

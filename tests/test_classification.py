@@ -697,7 +697,7 @@ def test_sure_one_hot_targets_agree_with_labels(shape, axis, dtype, loss):
     z, label = random_logits(shape, dtype)
     hot = one_hot(label, shape[1], dtype)
     z += hot * np.linspace(0, 40, shape[0], dtype=dtype).reshape((-1,) + (1,) * (z.ndim - 1))
-    assert_close(loss.grad(z, hot, axis=1), loss.grad(z, label, axis=1), 16)
+    assert_close(loss.grad(z, hot, axis=1), loss.grad(z, label, axis=1), 32)
     if loss is not fl.poly1_cross_entropy:  # whose second derivative is a difference
         assert_close(loss.grad_and_hess(z, hot, axis=1)[1], loss.grad_and_hess(z, label, axis=1)[1], 32)
 

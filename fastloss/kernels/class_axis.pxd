@@ -13,7 +13,7 @@ from fastloss.kernels.tiles cimport (
     LANES, MAX_CHUNKS, MAX_PARAMETERS, Operand, address, chunk_size, expand, grain, load_labels, operand,
     take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport at_most, max_lanes
+from fastloss.kernels.vecmath cimport at_most, max_lanes, transpose4
 from libc.float cimport DBL_MAX, FLT_MAX
 
 cdef extern from *:
@@ -23,7 +23,6 @@ cdef enum:
     MAX_SAMPLES = 256       # samples in a tile
     CELL_BYTES = 32768      # of a transposed tile
     VECTOR = 16             # elements; LANES is a multiple of it
-    STRIP = 8               # samples transposed at a time
     BLOCK = 1024            # elements of a row at a time
     SHORT_INNER = 16        # samples side by side in memory: from here, lanes need no transposed copy
 
@@ -67,6 +66,7 @@ cdef struct Stats:
     Py_ssize_t lanes                # n, or rounded up to whole vectors where lanes without a sample do no harm
     double[MAX_SAMPLES] weight      # sample weight; 0 where the sample does not count
     long long[MAX_SAMPLES] label    # in [0, classes), whatever the array said
+    Py_ssize_t offset               # of class 0 of the first sample, where they lie side by side
     Py_ssize_t dropped              # samples with weight 0
     void* fields                    # floating[...][MAX_SAMPLES]
 
@@ -139,12 +139,9 @@ cdef inline double finish_tile(const Call* call, Stats* s, floating* _, Py_ssize
     """Write the losses of a tile if wanted, and return their weighted sum, or with `measure` that of the weights."""
     cdef floating* mass = field(s, MASS, _)
     cdef floating* result = field(s, RESULT, _)
-    cdef double total = 0
     cdef Py_ssize_t i
     if call.measure:
-        for i in range(s.n):
-            total += 0 if s.weight[i] == 0 else s.weight[i] * mass[i]
-        return total
+        return weighted_sum(mass, s.weight, s.n)
     if call.value != NULL:
         for i in range(s.n):
             (<floating*> call.value)[start + i] = 0 if s.weight[i] == 0 else <floating> (s.weight[i] * result[i])
@@ -177,38 +174,55 @@ cdef inline Py_ssize_t offset_of(const Call* call, Py_ssize_t sample) noexcept n
     return sample // call.inner * call.classes * call.inner + sample % call.inner
 
 
+cdef inline void transpose(
+    const floating* x, Py_ssize_t x_stride, Py_ssize_t rows, Py_ssize_t columns, floating* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """y[j * y_stride + i] = x[i * x_stride + j], four by four; the last fours may overlap those before. x is not y."""
+    cdef Py_ssize_t i, j, row
+    if rows < 4 or columns < 4:
+        for i in range(rows):
+            for j in range(columns):
+                y[j * y_stride + i] = x[i * x_stride + j]
+        return
+    for i in range(0, rows, 4):
+        row = min(i, rows - 4)
+        for j in range(0, columns - 3, 4):
+            transpose4(x + row * x_stride + j, x_stride, y + j * y_stride + row, y_stride)
+        if columns % 4 != 0:
+            j = columns - 4
+            transpose4(x + row * x_stride + j, x_stride, y + j * y_stride + row, y_stride)
+
+
 cdef inline void transpose_in(
     const Call* call, Stats* s, const floating* x, Py_ssize_t start, floating* tile
 ) noexcept nogil:
     """A tile of samples to tile[class][sample]; lanes without a sample repeat the last one."""
-    cdef const floating* row[STRIP]
-    cdef Py_ssize_t strip, i, c, k
-    for strip in range(s.lanes // STRIP):
-        i = strip * STRIP
-        for k in range(STRIP):
-            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
+    cdef const floating* sample
+    cdef Py_ssize_t i, c
+    if call.inner == 1:
+        transpose(x + start * call.classes, call.classes, s.n, call.classes, tile, call.tile)
         for c in range(call.classes):
-            for k in range(STRIP):  # a strip is as wide as the stores can be made
-                tile[c * call.tile + i + k] = row[k][c * call.inner]
+            for i in range(s.n, s.lanes):
+                tile[c * call.tile + i] = tile[c * call.tile + s.n - 1]
+    else:
+        for i in range(s.lanes):
+            sample = x + offset_of(call, start + min(i, s.n - 1))
+            for c in range(call.classes):
+                tile[c * call.tile + i] = sample[c * call.inner]
 
 
 cdef inline void transpose_out(
     const Call* call, Stats* s, const floating* tile, Py_ssize_t start, floating* x
 ) noexcept nogil:
-    cdef floating* row[STRIP]
-    cdef Py_ssize_t strip, i, c, k
-    for strip in range((s.n + STRIP - 1) // STRIP):
-        i = strip * STRIP
-        for k in range(STRIP):
-            row[k] = x + offset_of(call, start + min(i + k, s.n - 1))
-        if i + STRIP <= s.n:
+    cdef floating* sample
+    cdef Py_ssize_t i, c
+    if call.inner == 1:
+        transpose(tile, call.tile, call.classes, s.n, x + start * call.classes, call.classes)
+    else:
+        for i in range(s.n):
+            sample = x + offset_of(call, start + i)
             for c in range(call.classes):
-                for k in range(STRIP):
-                    row[k][c * call.inner] = tile[c * call.tile + i + k]
-        else:
-            for c in range(call.classes):
-                for k in range(s.n - i):
-                    row[k][c * call.inner] = tile[c * call.tile + i + k]
+                sample[c * call.inner] = tile[c * call.tile + i]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -266,7 +280,7 @@ cdef inline void choose_layout(Call* call, Py_ssize_t itemsize, Py_ssize_t short
         call.tile = min(MAX_SAMPLES, fit)
     else:
         call.layout = DIRECT
-        call.tile = min(MAX_SAMPLES, max(VECTOR, fit))
+        call.tile = min(MAX_SAMPLES, max(LANES, fit))
         samples = (call.inner + call.tile - 1) // call.tile * call.tile * call.outer
     call.tiles = (samples + call.tile - 1) // call.tile
 

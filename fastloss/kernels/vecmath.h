@@ -23,6 +23,7 @@
 #define FASTLOSS_VECMATH_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -48,6 +49,8 @@ VM_INLINE float vm_fabs_f(float x) { return __builtin_fabsf(x); }
 VM_INLINE double vm_fabs_d(double x) { return __builtin_fabs(x); }
 VM_INLINE float vm_sqrt_f(float x) { return __builtin_sqrtf(x); }
 VM_INLINE double vm_sqrt_d(double x) { return __builtin_sqrt(x); }
+VM_INLINE float vm_trunc_f(float x) { return __builtin_truncf(x); }
+VM_INLINE double vm_trunc_d(double x) { return __builtin_trunc(x); }
 VM_INLINE float vm_copysign_f(float x, float sign) { return __builtin_copysignf(x, sign); }
 VM_INLINE double vm_copysign_d(double x, double sign) { return __builtin_copysign(x, sign); }
 
@@ -710,6 +713,44 @@ VM_INLINE double vm_max_lanes_d(const double *x) {
     const double r = VM_MAX(a[0][4], a[0][5]), s = VM_MAX(a[0][6], a[0][7]);
     const double t = VM_MAX(p, q), u = VM_MAX(r, s);
     return VM_MAX(t, u);
+}
+
+
+/* y[j * y_stride + i] = x[i * x_stride + j] for i and j below 4; loops would take the numbers one by one. */
+typedef float vm_float4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t vm_int4 __attribute__((vector_size(16)));
+typedef double vm_double2 __attribute__((vector_size(16), aligned(8), may_alias));
+typedef int64_t vm_long2 __attribute__((vector_size(16)));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define VM_SHUFFLE(mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define VM_SHUFFLE(mask, a, b, ...) __builtin_shuffle(a, b, (mask){__VA_ARGS__})
+#endif
+
+VM_INLINE void vm_transpose4_f(const float *x, ptrdiff_t x_stride, float *y, ptrdiff_t y_stride) {
+    const vm_float4 a = *(const vm_float4 *)x, b = *(const vm_float4 *)(x + x_stride);
+    const vm_float4 c = *(const vm_float4 *)(x + 2 * x_stride), d = *(const vm_float4 *)(x + 3 * x_stride);
+    const vm_float4 p = VM_SHUFFLE(vm_int4, a, b, 0, 4, 1, 5), q = VM_SHUFFLE(vm_int4, a, b, 2, 6, 3, 7);
+    const vm_float4 r = VM_SHUFFLE(vm_int4, c, d, 0, 4, 1, 5), s = VM_SHUFFLE(vm_int4, c, d, 2, 6, 3, 7);
+    *(vm_float4 *)y = VM_SHUFFLE(vm_int4, p, r, 0, 1, 4, 5);
+    *(vm_float4 *)(y + y_stride) = VM_SHUFFLE(vm_int4, p, r, 2, 3, 6, 7);
+    *(vm_float4 *)(y + 2 * y_stride) = VM_SHUFFLE(vm_int4, q, s, 0, 1, 4, 5);
+    *(vm_float4 *)(y + 3 * y_stride) = VM_SHUFFLE(vm_int4, q, s, 2, 3, 6, 7);
+}
+
+/* In pairs: without AVX, GCC takes vectors of four doubles apart. */
+VM_INLINE void vm_transpose2_d(const double *x, ptrdiff_t x_stride, double *y, ptrdiff_t y_stride) {
+    const vm_double2 a = *(const vm_double2 *)x, b = *(const vm_double2 *)(x + x_stride);
+    *(vm_double2 *)y = VM_SHUFFLE(vm_long2, a, b, 0, 2);
+    *(vm_double2 *)(y + y_stride) = VM_SHUFFLE(vm_long2, a, b, 1, 3);
+}
+
+VM_INLINE void vm_transpose4_d(const double *x, ptrdiff_t x_stride, double *y, ptrdiff_t y_stride) {
+    vm_transpose2_d(x, x_stride, y, y_stride);
+    vm_transpose2_d(x + 2, x_stride, y + 2 * y_stride, y_stride);
+    vm_transpose2_d(x + 2 * x_stride, x_stride, y + 2, y_stride);
+    vm_transpose2_d(x + 2 * x_stride + 2, x_stride, y + 2 * y_stride + 2, y_stride);
 }
 
 #endif

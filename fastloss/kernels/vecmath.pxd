@@ -47,12 +47,16 @@ cdef extern from "vecmath.h" nogil:
     double vm_sqrt_d(double x) noexcept
     float vm_fabs_f(float x) noexcept
     double vm_fabs_d(double x) noexcept
+    float vm_trunc_f(float x) noexcept
+    double vm_trunc_d(double x) noexcept
     float vm_copysign_f(float x, float sign) noexcept
     double vm_copysign_d(double x, double sign) noexcept
     float vm_at_least_f(float x, float bound) noexcept
     double vm_at_least_d(double x, double bound) noexcept
     float vm_at_most_f(float x, float bound) noexcept
     double vm_at_most_d(double x, double bound) noexcept
+    void vm_transpose4_f(const float* x, Py_ssize_t x_stride, float* y, Py_ssize_t y_stride) noexcept
+    void vm_transpose4_d(const double* x, Py_ssize_t x_stride, double* y, Py_ssize_t y_stride) noexcept
     double vm_sum_lanes(const double* x) noexcept
     float vm_max_lanes_f(const float* x) noexcept
     double vm_max_lanes_d(const double* x) noexcept
@@ -158,6 +162,10 @@ cdef inline floating fabs(floating x) noexcept nogil:
     return vm_fabs_f(x) if floating is float else vm_fabs_d(x)
 
 
+cdef inline floating trunc(floating x) noexcept nogil:
+    return vm_trunc_f(x) if floating is float else vm_trunc_d(x)
+
+
 cdef inline floating copysign(floating x, floating sign) noexcept nogil:
     return vm_copysign_f(x, sign) if floating is float else vm_copysign_d(x, sign)
 
@@ -186,3 +194,11 @@ cdef inline floating max_lanes(const floating* x) noexcept nogil:
         return vm_max_lanes_f(x)
     else:
         return vm_max_lanes_d(x)
+
+
+# y[j * y_stride + i] = x[i * x_stride + j] for i and j below 4.
+cdef inline void transpose4(const floating* x, Py_ssize_t x_stride, floating* y, Py_ssize_t y_stride) noexcept nogil:
+    if floating is float:
+        vm_transpose4_f(x, x_stride, y, y_stride)
+    else:
+        vm_transpose4_d(x, x_stride, y, y_stride)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 FLOATS = [np.float32, np.float64]
 each_case = pytest.mark.parametrize("case", BATCH, ids=str)
+each_loss = pytest.mark.parametrize("case", {case.name: case for case in BATCH}.values(), ids=str)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"])
 
 
@@ -32,7 +33,7 @@ def random(*shape, dtype=np.float64, seed=0):
 
 @each_case
 @each_dtype
-@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 17, 33, 64, 65, 100])
 def test_around_every_size_of_tiles(case, dtype, n, small_tiles, level):
     """nt_xent has twice as many vectors; strips of whole rows end at 64."""
     problem = case.problem((n, 3), dtype=dtype, seed=n)
@@ -40,13 +41,13 @@ def test_around_every_size_of_tiles(case, dtype, n, small_tiles, level):
     problem.assert_as_expected(reduction="sum", sample_weight=problem.weight())
 
 
-@each_case
+@each_loss
 def test_tiles_of_the_real_size(case):
     problem = case.problem((1100, 3), dtype=np.float32)
     problem.assert_as_expected(ulp=64, reduction="mean")
 
 
-@each_case
+@each_loss
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_any_number_of_threads_gives_the_same_bits(case, threads):
     problem = case.problem((1500, 16), dtype=np.float32)
@@ -55,7 +56,7 @@ def test_any_number_of_threads_gives_the_same_bits(case, threads):
     assert_same_bits(problem.value_and_grad(), expected)
 
 
-@each_case
+@each_loss
 def test_memory_is_far_below_that_of_all_similarities(case):
     n = 4096
     problem = case.problem((n, 8), dtype=np.float32)
@@ -369,7 +370,3 @@ def test_out_of_the_numbers_is_0_dimensional():
     x = np.eye(3)
     out = (np.empty((3, 3)), np.empty((3, 3)), np.empty(1))
     assert message(fl.clip.grad, x, x, 1.0, out=out) == "ValueError: out[2] must have shape (), not (1,)"
-
-
-def test_they_have_no_hessian():
-    assert not hasattr(fl.clip, "grad_and_hess")

@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 KERNELS = Path("fastloss", "kernels")
-PER_LEVEL = ["elementwise", "margins", "regularization", "rows", "softmax", "summed", "vecmath"]
+PER_LEVEL = ["elementwise", "margins", "pairs", "regularization", "rows", "softmax", "summed", "vecmath"]
 ONCE = ["call", "machine"]
 
 if platform.machine() in ("x86_64", "AMD64"):

@@ -65,11 +65,12 @@ CLASSES = (
 )
 DIVERGENCES = ("kl_divergence", "js_divergence", "gaussian_kl")
 VECTORS = ("contrastive", "triplet", "cosine_embedding", "cosine_distance")
+BATCHES = ("info_nce", "clip", "siglip", "nt_xent", "supcon", "batch_hard_triplet")  # of unit vectors (N, D)
 
 # the inputs that have a gradient; of all others the first
-DIFFERENTIABLE = {"gaussian_nll": (0, 2), "triplet": (0, 1, 2)}
+DIFFERENTIABLE = {"gaussian_nll": (0, 2), "triplet": (0, 1, 2), "clip": (0, 1, 2), "siglip": (0, 1, 2, 3)}
 DIFFERENTIABLE |= dict.fromkeys(
-    ("js_divergence", "gaussian_kl", "margin_ranking", "contrastive", "cosine_embedding"), (0, 1)
+    ("js_divergence", "gaussian_kl", "margin_ranking", "contrastive", "cosine_embedding", "info_nce", "nt_xent"), (0, 1)
 )
 
 
@@ -93,7 +94,7 @@ class Case:
     def quick(self) -> bool:
         """Whether a quick run has it too: one row of most losses, and nothing large."""
         full = ("mse", "binary_cross_entropy_with_logits", "cross_entropy")
-        medium = self.shape in ((100_000,), (65536, 10)) and self.dtype == "float32"
+        medium = self.shape in ((100_000,), (65536, 10), (1024, 128)) and self.dtype == "float32"
         return not self.large and (self.loss in full or medium)
 
     @property
@@ -130,6 +131,8 @@ class Case:
             return tuple(np.tile(x, self.size // self.period) for x in block)
         rng = np.random.default_rng(0)
         pred, other = (rng.standard_normal(self.shape, dtype=np.dtype(self.dtype).type) for _ in range(2))
+        if self.loss in BATCHES:
+            return self._batch(pred, other)
         batch = list(self.shape)
         classes = batch.pop(self.axis)
         labels = rng.integers(classes, size=batch)
@@ -152,6 +155,13 @@ class Case:
             case "js_divergence":
                 return _log_softmax(pred, self.axis), _log_softmax(other, self.axis)
         return pred, labels
+
+    def _batch(self, x: Array, y: Array) -> Arrays:
+        x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, x + y))
+        scale, bias = np.array(10, self.dtype), np.array(-10, self.dtype)
+        labels = np.arange(len(x)) // 16
+        more = {"clip": (y, scale), "siglip": (y, scale, bias), "supcon": (labels,), "batch_hard_triplet": (labels,)}
+        return x, *more.get(self.loss, (y,))
 
 
 def _log_softmax(z: Array, axis: int) -> Array:
@@ -188,4 +198,7 @@ def all_cases(quick: bool = False) -> list[Case]:
     for loss in VECTORS:
         cases += [Case(loss, shape) for shape in ((10, 16), (100_000, 3), (16384, 128), (65536, 128))]
         cases += [Case(loss, (16384, 128), "float64")]
+    for loss in BATCHES:
+        cases += [Case(loss, shape) for shape in ((128, 64), (1024, 128), (4096, 256))]
+        cases += [Case(loss, (1024, 128), "float64")]
     return [case for case in cases if not quick or case.quick]

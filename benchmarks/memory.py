@@ -18,6 +18,7 @@ CASES = (
     Case("binary_cross_entropy_with_logits", (16_000_000,)),
     Case("cross_entropy", (4096, 1000)),
     Case("cross_entropy", (16384, 1000)),
+    Case("clip", (4096, 256)),
 )
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -26,11 +26,17 @@ from fastloss.classification import (
 )
 from fastloss.divergence import gaussian_kl, js_divergence, kl_divergence
 from fastloss.embedding import (
+    batch_hard_triplet,
+    clip,
     contrastive,
     cosine_distance,
     cosine_embedding,
     hinge_embedding,
+    info_nce,
     margin_ranking,
+    nt_xent,
+    siglip,
+    supcon,
     triplet,
 )
 from fastloss.regression import (
@@ -68,12 +74,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Loss",
+    "batch_hard_triplet",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "binary_focal",
     "brier",
     "categorical_cross_entropy",
     "cauchy",
+    "clip",
     "contrastive",
     "cosine_distance",
     "cosine_embedding",
@@ -93,6 +101,7 @@ __all__ = [
     "hinge",
     "hinge_embedding",
     "huber",
+    "info_nce",
     "js_divergence",
     "kl_divergence",
     "l1",
@@ -109,6 +118,7 @@ __all__ = [
     "multiclass_hinge",
     "multilabel_soft_margin",
     "nll",
+    "nt_xent",
     "perceptron",
     "poisson_nll",
     "poly1_cross_entropy",
@@ -116,12 +126,14 @@ __all__ = [
     "quantile",
     "set_num_threads",
     "show_config",
+    "siglip",
     "sigmoid_focal",
     "sigmoid_poly1",
     "smooth_l1",
     "softmax_focal",
     "squared_epsilon_insensitive",
     "squared_hinge",
+    "supcon",
     "triplet",
     "tukey",
     "tweedie",

@@ -123,6 +123,18 @@ def axis(x: Any, ndim: int, has_axis: str = "pred must have a class axis") -> in
     return k % ndim
 
 
+def class_labels(x: ArrayLike, name: str, n: int) -> NDArray[Any]:
+    """Labels of n samples: any integers."""
+    label = real(x, name, FLOAT64)
+    if label.shape != (n,):
+        raise ValueError(f"{name} must have shape {(n,)}, a label for each sample, not {label.shape}")
+    if n == 0:  # an empty list is float64
+        return np.zeros(0, np.int64)
+    if label.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold class labels of an integer dtype, not {np.asarray(x).dtype}")
+    return label
+
+
 def raise_not_for_classes(
     target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
 ) -> NoReturn:

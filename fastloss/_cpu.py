@@ -38,6 +38,7 @@ class Kernels:
     level: str
     elementwise: Any
     margins: Any
+    pairs: Any
     regularization: Any
     rows: Any
     softmax: Any
@@ -49,6 +50,7 @@ class Kernels:
             raise ValueError(f"CPU level {level!r} is not one that this machine supports: {', '.join(supported)}")
         self.elementwise = kernel("elementwise", level)
         self.margins = kernel("margins", level)
+        self.pairs = kernel("pairs", level)
         self.regularization = kernel("regularization", level)
         self.rows = kernel("rows", level)
         self.softmax = kernel("softmax", level)

@@ -12,16 +12,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastloss import _checks
+from fastloss import _checks, _pairs
 from fastloss._loss import Loss
-from fastloss.kernels.call import elementwise, number, rows
+from fastloss.kernels.call import elementwise, number, pairs, rows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from fastloss._loss import Common
 
-__all__ = ["contrastive", "cosine_distance", "cosine_embedding", "hinge_embedding", "margin_ranking", "triplet"]
+__all__ = [
+    "batch_hard_triplet",
+    "clip",
+    "contrastive",
+    "cosine_distance",
+    "cosine_embedding",
+    "hinge_embedding",
+    "info_nce",
+    "margin_ranking",
+    "nt_xent",
+    "siglip",
+    "supcon",
+    "triplet",
+]
 
 VectorLoss = partial(Loss, hessian=False)
 
@@ -283,3 +296,280 @@ def _order(p: float) -> float:
     if p < 1:
         raise ValueError(f"p must be >= 1, or inf, not {p!r}")
     return p
+
+
+@VectorLoss
+def info_nce(
+    want: int,
+    /,
+    query: ArrayLike,
+    key: ArrayLike,
+    *,
+    temperature: float = 0.07,
+    symmetric: bool = False,
+    **common: Unpack[Common],
+) -> Any:
+    r"""InfoNCE: cross-entropy of telling which key belongs to each query, the other keys of the batch being negatives.
+
+    Row i of `query` belongs to row i of `key`. With similarities s_ij = query_i . key_j / temperature::
+
+        log(sum_j exp(s_ij)) - s_ii
+
+    and with `symmetric` the mean of this and of its transpose, log(sum_j exp(s_ji)) - s_ii. The vectors are used as
+    given: normalise them where cosines are meant. It keeps its relative accuracy where it is small, and a temperature
+    of 0.001 does no harm. The N x N similarities never exist at once: the memory needed is that of two gradients and a
+    tile of 4 MB (float32). Symmetric losses, and batches above 8192, take one product of matrices more than the three
+    that the similarities and two gradients take.
+
+    The gradient is that of the sum of the weighted losses also where ``reduction="none"``: a vector takes part in many
+    of them. A sample of weight 0 is left out altogether, as query and as key; other weights are those of the samples'
+    losses. The products are NumPy's: the result is as reproducible as these. A similarity of -inf rules a pair out.
+
+    Parameters
+    ----------
+    query : array_like
+        Vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    key : array_like
+        The vectors that these belong to, (N, D).
+    temperature : float, default 0.07
+        Divides the similarities; > 0.
+    symmetric : bool, default False
+        Whether keys have to tell their queries, too.
+
+    References
+    ----------
+    A. van den Oord, Y. Li and O. Vinyals, Representation Learning with Contrastive Predictive Coding (2018).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> query, key = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
+    >>> fl.info_nce(query, key, temperature=1.0, reduction="none")
+    array([0.69314718, 0.31326169])
+    >>> value, (grad_query, grad_key) = fl.info_nce.value_and_grad(query, key, temperature=1.0, reduction="sum")
+    >>> grad_query.round(4)
+    array([[ 0.    ,  0.5   ],
+           [ 0.    , -0.2689]])
+    """
+    options = {
+        "temperature": number(temperature, "temperature", 0, above=True),
+        "symmetric": _checks.flag(symmetric, "symmetric"),
+    }
+    return pairs(want, "info_nce", (("query", query), ("key", key)), partial(_pairs.info_nce, **options), common)
+
+
+@VectorLoss
+def clip(want: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayLike, **common: Unpack[Common]) -> Any:
+    r"""CLIP's loss of a batch of matching pairs, with a learned scale: cross-entropy of the match, in both directions.
+
+    Row i of `image` belongs to row i of `text`. With similarities s_ij = logit_scale image_i . text_j, the mean of
+    log(sum_j exp(s_ij)) - s_ii and log(sum_j exp(s_ji)) - s_ii: the symmetric `info_nce`, with a gradient for the
+    scale too. Scale and vectors are used as given; CLIP normalises the vectors and learns the logarithm of the scale,
+    whose slope is `logit_scale` times the slope here. As for accuracy, memory, weights and ``reduction="none"``, see
+    `info_nce`.
+
+    Parameters
+    ----------
+    image : array_like
+        Vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    text : array_like
+        The vectors that these belong to, (N, D).
+    logit_scale : float or array_like
+        A number; its gradient is a 0-dimensional array.
+
+    References
+    ----------
+    A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> image, text = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.6, 0.8]])
+    >>> fl.clip(image, text, 2.0, reduction="none").round(4)
+    array([0.249 , 0.3485])
+    >>> grad_image, grad_text, grad_scale = fl.clip.grad(image, text, 2.0)
+    >>> round(float(grad_scale), 4)
+    -0.1145
+    """
+    inputs = (("image", image), ("text", text))
+    return pairs(want, "clip", inputs, _pairs.clip, common, numbers=(("logit_scale", logit_scale),))
+
+
+@VectorLoss
+def siglip(
+    want: int,
+    /,
+    image: ArrayLike,
+    text: ArrayLike,
+    logit_scale: ArrayLike,
+    logit_bias: ArrayLike,
+    **common: Unpack[Common],
+) -> Any:
+    r"""SigLIP's loss of a batch of matching pairs: a yes or no for each pair, without a softmax over the batch.
+
+    Row i of `image` belongs to row i of `text`. The loss of row i is::
+
+        sum_j softplus(-y_ij (logit_scale image_i . text_j + logit_bias))        y_ii = 1, else -1
+
+    and "mean" is that over the N rows. Scale and bias are used as given; SigLIP normalises the vectors, learns the
+    logarithm of the scale, and begins with a scale of 10 and a bias of -10, against the many negatives. It is cheaper
+    than `clip`, three matrix products and one pass. As for memory, weights (those of the images' rows) and
+    ``reduction="none"``, see `info_nce`.
+
+    Parameters
+    ----------
+    image : array_like
+        Vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    text : array_like
+        The vectors that these belong to, (N, D).
+    logit_scale : float or array_like
+        A number; its gradient is a 0-dimensional array.
+    logit_bias : float or array_like
+        A number, as the scale is.
+
+    References
+    ----------
+    X. Zhai, B. Mustafa, A. Kolesnikov and L. Beyer, Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> image, text = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.6, 0.8]])
+    >>> fl.siglip(image, text, 10.0, -5.0, reduction="none").round(4)
+    array([1.32  , 0.0553])
+    >>> *_, grad_scale, grad_bias = fl.siglip.grad(image, text, 10.0, -5.0)
+    >>> round(float(grad_scale), 4), round(float(grad_bias), 4)
+    (0.197, 0.3418)
+    """
+    inputs, numbers = (("image", image), ("text", text)), (("logit_scale", logit_scale), ("logit_bias", logit_bias))
+    return pairs(want, "siglip", inputs, _pairs.siglip, common, numbers=numbers)
+
+
+@VectorLoss
+def nt_xent(want: int, /, z1: ArrayLike, z2: ArrayLike, *, temperature: float = 0.5, **common: Unpack[Common]) -> Any:
+    r"""NT-Xent, SimCLR's loss of two views of each sample: each of the 2N vectors has to tell its other view.
+
+    All 2N vectors are divided by their lengths first. With similarities s_ab = u_a . u_b / temperature of all of them,
+    the loss of vector a, whose other view is b, is::
+
+        log(sum_{c != a} exp(s_ac)) - s_ab
+
+    and that of a pair the mean of its two. The gradient goes through the normalisation. A zero vector counts as it is,
+    and its gradient is 0. The work is that of two matrix products of size 2N: similarities are symmetric. As for
+    accuracy, memory, weights (those of the pairs) and ``reduction="none"``, see `info_nce`; vectors of unit length and
+    their gradients take as much memory as the inputs and gradients again.
+
+    Parameters
+    ----------
+    z1 : array_like
+        The first views, vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    z2 : array_like
+        The second views, (N, D).
+    temperature : float, default 0.5
+        Divides the similarities; > 0.
+
+    References
+    ----------
+    T. Chen, S. Kornblith, M. Norouzi and G. Hinton, A Simple Framework for Contrastive Learning of Visual
+    Representations, ICML 2020.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> z1, z2 = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[3.0, 0.0], [0.0, -1.0]])
+    >>> fl.nt_xent(z1, z2, temperature=1.0, reduction="none").round(4)
+    array([0.5514, 1.862 ])
+    """
+    run = partial(_pairs.nt_xent, temperature=number(temperature, "temperature", 0, above=True))
+    return pairs(want, "nt_xent", (("z1", z1), ("z2", z2)), run, common)
+
+
+@VectorLoss
+def supcon(want: int, /, z: ArrayLike, labels: ArrayLike, *, temperature: float = 0.1, **common: Unpack[Common]) -> Any:
+    r"""Supervised contrastive loss: draws samples of one class together, away from all others of the batch.
+
+    With similarities s_ij = z_i . z_j / temperature, and P(i) the other samples with the label of i::
+
+        log(sum_{j != i} exp(s_ij)) - mean_{j in P(i)} s_ij
+
+    which is L_out of Khosla et al. A sample without positives has no loss, but is a negative of the others; "mean" is
+    that over the samples with positives. The vectors are used as given: normalise them where cosines are meant. As for
+    accuracy, memory, weights and ``reduction="none"``, see `info_nce`. The work is that of two matrix products.
+
+    Parameters
+    ----------
+    z : array_like
+        Vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    labels : array_like
+        Class labels, (N,): any integers.
+    temperature : float, default 0.1
+        Divides the similarities; > 0.
+
+    References
+    ----------
+    P. Khosla et al., Supervised Contrastive Learning, NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> z = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    >>> fl.supcon(z, [7, 7, 4], temperature=1.0, reduction="none").round(4)
+    array([0.3711, 0.5981, 0.    ])
+    >>> round(fl.supcon(z, [7, 7, 4], temperature=1.0), 4)
+    0.4846
+    """
+    run = partial(_pairs.supcon, temperature=number(temperature, "temperature", 0, above=True))
+    return pairs(want, "supcon", (("z", z),), run, common, labels=labels, counts=_pairs.has_positives)
+
+
+@VectorLoss
+def batch_hard_triplet(
+    want: int,
+    /,
+    z: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: float = 1.0,
+    soft: bool = False,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Triplet loss with the hardest triplets of the batch: each sample with its farthest positive, nearest negative.
+
+    With the Euclidean distance d_p of sample i from the farthest sample of its class, and d_n from the nearest one of
+    another class::
+
+        max(0, d_p - d_n + margin)        or with `soft`        softplus(d_p - d_n)
+
+    A sample without positives, or without negatives, has no loss, but is there for the others; "mean" is that over the
+    samples with both. Of equally distant samples the first is taken, of negatives that with the smallest label. The
+    gradient goes to the three vectors of each triplet; that of a distance 0 is 0, as is the hinge's at the kink. The
+    distances are chosen from products of the centred vectors, in the precision of the input, and then measured in
+    double precision. As for memory, weights and ``reduction="none"``, see `info_nce`.
+
+    Parameters
+    ----------
+    z : array_like
+        Vectors as rows, (N, D), float32 or float64. The shape of the loss is (N,).
+    labels : array_like
+        Class labels, (N,): any integers.
+    margin : float, default 1.0
+        How much farther negatives have to be than positives; >= 0. Not used with `soft`.
+    soft : bool, default False
+        Whether to take the softplus of the difference in place of the hinge: it never stops pulling.
+
+    References
+    ----------
+    A. Hermans, L. Beyer and B. Leibe, In Defense of the Triplet Loss for Person Re-Identification (2017).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> z = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 4.5]])
+    >>> fl.batch_hard_triplet(z, [0, 0, 1], reduction="none").round(4)
+    array([1.5  , 2.9586, 0.    ])
+    >>> round(fl.batch_hard_triplet(z, [0, 0, 1]), 4)
+    2.2293
+    """
+    options = {"margin": number(margin, "margin", 0), "soft": _checks.flag(soft, "soft")}
+    run = partial(_pairs.batch_hard_triplet, **options)
+    return pairs(want, "batch_hard_triplet", (("z", z),), run, common, labels=labels, counts=_pairs.has_both)

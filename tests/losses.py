@@ -71,6 +71,19 @@ def zeros_and_ones_of_rows(rng, shape, axis):
     return rng.choice([0.0, 1.0], shape[:-1])
 
 
+def labels_of_rows(rng, shape, axis):
+    """About five samples of each class."""
+    return rng.integers(0, 1 + shape[0] // 5, shape[0])
+
+
+def scale(rng, shape, axis):
+    return rng.uniform(0.5, 2)
+
+
+def real_number(rng, shape, axis):
+    return rng.uniform(-3, 3)
+
+
 def labels(rng, shape, axis):
     return rng.integers(0, shape[axis], np.delete(shape, axis))
 
@@ -119,12 +132,15 @@ class Case:
     sums_terms: bool = False  # whether it is a sum of terms, each of which depends on one class alone
     last_axis: bool = False  # whether it has no parameter `axis`, since the classes are always along the last
     of_vectors: bool = False  # along the last axis: no classes, but a batch of the same shape; and no Hessian
+    of_batch: bool = False  # of vectors (N, D), each loss depends on the whole batch
     domains: dict[str, str] = field(default_factory=dict)  # what is said of an element of an input outside its domain
 
     def __post_init__(self):
         inputs = self.inputs or {"pred": self.pred, "target": self.target}
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "by", self.by or tuple(inputs)[:1])
+        if self.of_batch:
+            object.__setattr__(self, "of_vectors", True)
         if self.of_vectors:
             object.__setattr__(self, "has_classes", True)
             object.__setattr__(self, "last_axis", True)
@@ -178,7 +194,9 @@ class Case:
 
     def problems(self, dtype=np.float64):
         """Small inputs of several shapes."""
-        shapes = CLASS_SHAPES if self.has_classes else [(shape, -1) for shape in SHAPES]
+        shapes = (
+            BATCH_SHAPES if self.of_batch else CLASS_SHAPES if self.has_classes else [(shape, -1) for shape in SHAPES]
+        )
         if not self.takes_any_shape:
             shapes = [(shape, axis) for shape, axis in shapes if shape]
         for seed, (shape, axis) in enumerate(shapes):
@@ -186,7 +204,8 @@ class Case:
 
     def small(self, dtype=np.float64):
         """One input with a batch of two axes: (6, 5), and classes in the middle if there are any."""
-        return self.problem((6, 4, 5), 1, dtype) if self.has_classes else self.problem((6, 5), -1, dtype)
+        in_the_middle = self.has_classes and not self.of_batch
+        return self.problem((6, 4, 5), 1, dtype) if in_the_middle else self.problem((6, 5), -1, dtype)
 
 
 @dataclass(frozen=True)
@@ -239,6 +258,8 @@ class Problem:
 
     def expected(self, **common):
         definition = getattr(reference, self.case.name)
+        if self.case.of_batch:
+            return reference.batch(definition, *self.inputs.values(), **self.options, **common)
         if self.case.of_vectors:
             return reference.rows(definition, *self.inputs.values(), **self.options, **common)
         if self.case.has_classes:
@@ -313,6 +334,9 @@ CLASS_SHAPES = [
     ((3, 4, 2), 0),
     ((2, 5, 3, 4), 1),
 ]
+
+
+BATCH_SHAPES = [((1, 1), -1), ((2, 3), -1), ((9, 5), -1), ((40, 70), -1), ((130, 3), -1)]
 
 
 def cases(name, *parameters, **more):
@@ -526,6 +550,31 @@ EMBEDDING = [
     *cases("cosine_distance", of_vectors=True),
 ]
 
+of_classes_in_batch = {"inputs": {"z": real, "labels": labels_of_rows}, "of_batch": True}
+IMAGE_AND_TEXT = {"image": real, "text": real, "logit_scale": scale}
+
+BATCH = [
+    *cases(
+        "info_nce",
+        {},
+        {"symmetric": True},
+        {"temperature": 1.0},
+        inputs={"query": real, "key": real},
+        by=("query", "key"),
+        of_batch=True,
+    ),
+    *cases("clip", inputs=IMAGE_AND_TEXT, by=tuple(IMAGE_AND_TEXT), of_batch=True),
+    *cases(
+        "siglip",
+        inputs=IMAGE_AND_TEXT | {"logit_bias": real_number},
+        by=(*IMAGE_AND_TEXT, "logit_bias"),
+        of_batch=True,
+    ),
+    *cases("nt_xent", {}, {"temperature": 0.1}, inputs={"z1": real, "z2": real}, by=("z1", "z2"), of_batch=True),
+    *cases("supcon", {}, {"temperature": 2.0}, **of_classes_in_batch),
+    *cases("batch_hard_triplet", {}, {"soft": True}, {"margin": 0.3}, **of_classes_in_batch),
+]
+
 RANKING = [
     *cases(
         "margin_ranking",
@@ -545,7 +594,7 @@ RANKING = [
 ]
 
 ELEMENTWISE += RANKING
-CASES = ELEMENTWISE + CLASSES + SUMMED + EMBEDDING
+CASES = ELEMENTWISE + CLASSES + SUMMED + EMBEDDING + BATCH
 #: One case for each loss and kind of inputs, the last, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
 

@@ -9,9 +9,10 @@ of the weight (samples, 1) that the target of each sample brings to the mean; it
 `info` and tuples of derivatives are as above.
 
 A loss of vectors is a function of arrays (rows, length), and of labels (rows,) if it takes any, with losses (rows,).
+One of a batch against a batch takes weights too, and gives the derivatives of the weighted sum.
 
-`elementwise`, `class_axis` and `rows` evaluate them in a wider type (long double for float64, where it is wider), and
-add to them what all losses share: weights, ignored samples, reductions, normalizer.
+`elementwise`, `class_axis`, `rows` and `batch` evaluate them in a wider type (long double for float64, where it is
+wider), and add to them what all losses share: weights, ignored samples, reductions, normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
 `Sized(x, size)` is a result whose error is relative to `size`: because it is a difference of numbers of that size, or a
@@ -600,6 +601,103 @@ def negative_of(a):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Of a batch against a batch: functions of vectors as rows, of labels or numbers, and of weights w. They return the
+# losses, NaN for a sample that does not count, the derivatives of their weighted sum, and what errors are relative to.
+
+
+def info_nce(query, key, w, temperature=0.07, symmetric=False):
+    loss, (by_query, by_key, _), size = clip(query, key, 1 / query.dtype.type(temperature), w, symmetric)
+    return loss, (by_query, by_key), size
+
+
+def clip(image, text, logit_scale, w, symmetric=True):
+    s = logit_scale * (image @ text.T)
+    loss, slope = tell_positives(s, np.eye(len(s)), w)
+    if symmetric:
+        other, transposed = tell_positives(s.T, np.eye(len(s)), w)
+        loss, slope = (loss + other) / 2, (slope + transposed.T) / 2
+    return loss, by_vectors(image, text, logit_scale, slope), rounding_of(s)
+
+
+def siglip(image, text, logit_scale, logit_bias, w):
+    sign = 2 * np.eye(len(image)) - 1
+    z = -sign * (logit_scale * (image @ text.T) + logit_bias)
+    slope = -sign * w[:, np.newaxis] * sigmoid(z)
+    return softplus(z).sum(axis=1), (*by_vectors(image, text, logit_scale, slope), slope.sum()), rounding_of(z)
+
+
+def nt_xent(z1, z2, w, temperature=0.5):
+    n, z = len(z1), np.concatenate([z1, z2])
+    peak = np.max(np.abs(z), axis=1, keepdims=True)
+    length = peak * np.sqrt(np.sum((z / np.where(peak == 0, 1, peak)) ** 2, axis=1, keepdims=True))
+    none = length == 0
+    u = np.where(none, 0, z / length)
+    s = u @ u.T / z.dtype.type(temperature)
+    other_view = np.roll(np.eye(2 * n), n, axis=0)
+    loss, slope = tell_positives(s, other_view, np.concatenate([w, w]) / 2, others_than_itself(2 * n))
+    by_u = (slope + slope.T) @ u / z.dtype.type(temperature)
+    grad = np.where(none, 0, (by_u - np.sum(by_u * u, axis=1, keepdims=True) * u) / length)
+    return (loss[:n] + loss[n:]) / 2, (grad[:n], grad[n:]), rounding_of(s, 1 / length[~none])
+
+
+def supcon(z, labels, w, temperature=0.1):
+    s = z @ z.T / z.dtype.type(temperature)
+    others = others_than_itself(len(z))
+    loss, slope = tell_positives(s, (labels[:, np.newaxis] == labels) & others, w, others)
+    return loss, ((slope + slope.T) @ z / z.dtype.type(temperature),), rounding_of(s, 1 / temperature)
+
+
+def batch_hard_triplet(z, labels, w, margin=1.0, soft=False):
+    loss, grad = np.full(len(z), np.nan), np.zeros_like(z)
+    for i in range(len(z)):
+        distance = np.sqrt(np.sum((z - z[i]) ** 2, axis=1))
+        same = labels == labels[i]
+        if same.sum() == 1 or same.all():
+            continue
+        far, near = np.argmax(np.where(same, distance, -1)), np.argmin(np.where(same, np.inf, distance))
+        gap = distance[far] - distance[near]
+        loss[i] = softplus(gap) if soft else np.maximum(0, gap + margin)
+        slope = w[i] * (sigmoid(gap) if soft else gap + margin > 0)
+        for j, sign in ((far, 1), (near, -1)):
+            pull = sign * slope * (z[i] - z[j]) / distance[j] if distance[j] > 0 else np.zeros_like(z[i])
+            grad[i] += pull
+            grad[j] -= pull
+    return loss, (grad,), rounding_of(z) + margin
+
+
+def tell_positives(s, positive, w, others=True):
+    """Cross-entropy of the positives of each row, and its slope by s; NaN and 0 for rows without any."""
+    positive = positive > 0
+    counts = positive.sum(axis=1, keepdims=True)
+    of_positives, of_negatives = log_sum_exp(s, positive), log_sum_exp(s, ~positive & others)
+    gap = np.where(of_negatives == -np.inf, -np.inf, of_negatives - of_positives)
+    mean = np.sum(np.where(positive, s, 0), axis=1, keepdims=True) / counts
+    loss = np.where(counts == 1, 0, of_positives - mean) + softplus(gap)
+    p = np.where(others, np.exp(s - of_positives - softplus(gap)), 0)
+    slope = np.where(positive, np.where(counts == 1, -sigmoid(gap), p - 1 / counts), p)
+    return np.where(counts > 0, loss, np.nan)[:, 0], np.where(counts > 0, w[:, np.newaxis] * slope, 0)
+
+
+def log_sum_exp(s, where):
+    peak = np.max(s, axis=1, keepdims=True, initial=-np.inf, where=where)
+    total = np.sum(np.exp(s - peak), axis=1, keepdims=True, where=where)
+    return np.where(where.any(axis=1, keepdims=True), peak + np.log(total), -np.inf)
+
+
+def by_vectors(x, y, scale, slope):
+    return scale * slope @ y, scale * slope.T @ x, np.sum(slope * (x @ y.T))
+
+
+def others_than_itself(n):
+    return ~np.eye(n, dtype=bool)
+
+
+def rounding_of(s, *factors):
+    """What errors are relative to: similarities are rounded before they are exponentiated."""
+    return np.max(np.abs(s), initial=1) * np.max(np.concatenate([[1], *map(np.ravel, factors)]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -739,6 +837,35 @@ def rows(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None, *
         kept = np.ones(shape[:-1])
         of_loss = reduce(value, grad, grad, kept, sample_weight, reduction, normalizer, axis=-1, shapes=shapes)
     return of_loss._replace(hess=(), sizes=(*of_loss.sizes[:2], ()))
+
+
+def batch(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None, **parameters):
+    """Samples of weight 0 are left out, and get the loss and the gradient 0."""
+    first = inputs[0]
+    n, dtype = len(first), wider(first.dtype)
+    inputs = [x if x.dtype.kind in "iu" else np.asarray(x, dtype) for x in map(np.asarray, inputs)]
+    w = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
+    there = w != 0
+    with np.errstate(all="ignore"):
+        values, slopes, size = loss(*(x[there] if x.ndim else x for x in inputs), w[there], **parameters)
+        counted = ~np.isnan(values)
+        value = np.zeros(n, dtype)
+        value[there] = np.where(counted, w[there] * values, 0)
+        scale = 1.0
+        if reduction == "mean":
+            divisor = w[there][counted].sum() if normalizer is None else normalizer
+            scale = 1 / divisor if divisor else 0.0
+        grads = []
+        for slope in slopes:
+            grads.append(scale * slope)
+            if np.ndim(slope):
+                grads[-1] = np.zeros(first.shape, dtype)
+                grads[-1][there] = scale * slope
+        sizes = tuple(size * np.max(np.abs(x), initial=scale * np.max(w, initial=0)) for x in grads)
+        value = value if reduction == "none" else float(value.sum() * scale)
+    size_of_value = size * (w if reduction == "none" else scale * w.sum())
+    grads, sizes = (tuple(grads), sizes) if len(grads) > 1 else (grads[0], sizes[0])
+    return Result(value, grads, (), (size_of_value, sizes, ()))
 
 
 def like_batch(value, batch):

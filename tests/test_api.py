@@ -29,7 +29,9 @@ def test_public_names():
 
 
 #: Losses of whole vectors, whose Hessian is far from diagonal.
-WITHOUT_HESSIAN = ("contrastive", "cosine_distance", "cosine_embedding", "triplet")
+OF_ROWS = ("contrastive", "cosine_distance", "cosine_embedding", "triplet")
+OF_BATCH = ("batch_hard_triplet", "clip", "info_nce", "nt_xent", "siglip", "supcon")
+WITHOUT_HESSIAN = OF_ROWS + OF_BATCH
 
 
 def methods_of(name):
@@ -82,9 +84,13 @@ def test_docstring_has_an_example_and_explains_every_parameter(name):
 def test_no_other_keyword_gets_through(name, keyword):
     with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument '{keyword}'$"):
         takes_labels = "ignore_index" in inspect.signature(LOSSES[name]).parameters
-        scalars = ("same", "label") if name in WITHOUT_HESSIAN else inputs_of(name) if takes_labels else ()
-        others = [np.zeros(() if k in scalars else 2, int) for k in inputs_of(name)[1:]]
-        LOSSES[name](np.zeros(2), *others, **{keyword: 1})
+        scalars = ("same", "label", "logit_scale", "logit_bias")
+        if name not in WITHOUT_HESSIAN:
+            scalars = inputs_of(name) if takes_labels else ()
+        pred = np.zeros((2, 2) if name in OF_BATCH else 2)
+        shapes = {"labels": 2} | dict.fromkeys(scalars, ())
+        others = [np.zeros(shapes.get(k, pred.shape), int) for k in inputs_of(name)[1:]]
+        LOSSES[name](pred, *others, **{keyword: 1})
 
 
 @pytest.mark.parametrize("name", WITHOUT_HESSIAN)

@@ -690,3 +690,105 @@ def test_mape_of_float32_against_sklearn():
     assert_close(fl.mape(p, t), metrics.mean_absolute_percentage_error(t, p), 2)
     assert fl.mape(p.astype(np.float32), t) == 2.0**23
     assert metrics.mean_absolute_percentage_error(t.astype(np.float32), p.astype(np.float32)) == 2.0**52
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A batch against a batch
+
+
+def batch_of_pairs():
+    x, y = random(2, 24, 5)
+    return x, y, np.arange(24) // 5
+
+
+@REDUCTIONS
+def test_batch_losses_like_their_definition_in_torch(torch, reduction):
+    """Of the sum of the losses for "none": that is what all gradients are of."""
+    functional = torch.nn.functional
+    x, y, labels = batch_of_pairs()
+    own = torch.arange(24)
+    total = {"mean": torch.mean, "sum": torch.sum, "none": lambda x: x}[reduction]
+
+    def rows(s):
+        return functional.cross_entropy(s, own, reduction="none")
+
+    def pairs(z1, z2):
+        z = torch.cat([functional.normalize(z1), functional.normalize(z2)])
+        s = (z @ z.T / 0.5).masked_fill(torch.eye(48, dtype=bool), -torch.inf)
+        losses = functional.cross_entropy(s, torch.cat([own + 24, own]), reduction="none")
+        return (losses[:24] + losses[24:]) / 2
+
+    def sigmoids(x, y, scale, bias):
+        return -functional.logsigmoid((2 * torch.eye(24) - 1) * (scale * x @ y.T + bias)).sum(1)
+
+    numbers = np.float64(1.5), np.float64(-2.0)
+    for ours, theirs, inputs in [
+        (fl.info_nce, lambda x, y: rows(x @ y.T / 0.07), (x, y)),
+        (fl.clip, lambda x, y, k: (rows(k * x @ y.T) + rows(k * y @ x.T)) / 2, (x, y, numbers[0])),
+        (fl.siglip, sigmoids, (x, y, *numbers)),
+        (fl.nt_xent, pairs, (x, y)),
+    ]:
+        by = range(len(inputs) - 1)
+        expected = torch_value_and_grad(torch, lambda *args, f=theirs: total(f(*args)), *inputs, by=by)
+        assert_agree(ours.value_and_grad(*inputs, reduction=reduction), expected, 2000)
+
+
+def test_batch_losses_like_pytorch_metric_learning(torch):
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.miners import BatchHardMiner
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    x, y, labels = batch_of_pairs()
+
+    def theirs(loss, labels, pred):
+        return torch_value_and_grad(torch, lambda z: loss(z, torch.tensor(labels)), pred)
+
+    value, grads = fl.nt_xent.value_and_grad(x, y, temperature=0.2)
+    expected = theirs(losses.NTXentLoss(temperature=0.2), np.arange(48) % 24, np.concatenate([x, y]))
+    assert_agree((value, np.concatenate(grads)), expected, 100)
+
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    value, grad = fl.supcon.value_and_grad(unit, labels, temperature=0.2)
+    grad -= np.sum(grad * unit, axis=1, keepdims=True) * unit  # theirs goes through a normalisation
+    assert_agree((value, grad), theirs(losses.SupConLoss(temperature=0.2), labels, unit), 100)
+
+    # Theirs averages over triplets that cost something, unless told to average over all that were mined.
+    distance = LpDistance(normalize_embeddings=False)
+    hinge, miner = (
+        losses.TripletMarginLoss(margin=1.0, distance=distance, reducer=MeanReducer()),
+        BatchHardMiner(distance=distance),
+    )
+    expected = theirs(lambda z, y: hinge(z, y, miner(z, y)), labels, 3 * x)
+    assert_agree(fl.batch_hard_triplet.value_and_grad(3 * x, labels), expected, 100)
+
+
+def test_supcon_of_samples_without_positives(torch):
+    """They are not counted, and are negatives of the others, in pytorch-metric-learning too."""
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    x = random(6, 3)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    labels = np.array([0, 0, 1, 1, 2, 3])
+    theirs = losses.SupConLoss(temperature=0.5)(torch.tensor(x), torch.tensor(labels)).item()
+    assert fl.supcon(x, labels, temperature=0.5) == pytest.approx(theirs, rel=1e-13)
+
+
+def test_small_losses_of_a_batch(torch):
+    """logsumexp - s_ii is right to an ulp of s_ii alone: 0 for what is 6e-18. We keep the positives apart."""
+    eye = np.eye(4)
+    s = torch.tensor(40 * eye)
+    assert torch.nn.functional.cross_entropy(s, torch.arange(4)).item() == 0
+    assert fl.clip(eye, eye, 40.0) == pytest.approx(3 * math.exp(-40), rel=1e-14)
+
+
+def test_nt_xent_like_optax():
+    optax = pytest.importorskip("optax")
+    jax = pytest.importorskip("jax")
+    x, y, _ = batch_of_pairs()
+    labels = np.tile(np.arange(24), 2)
+    with jax.enable_x64(True):
+        theirs = jax.value_and_grad(lambda z: optax.losses.ntxent(z, labels, temperature=0.5))
+        value, grad = theirs(jax.numpy.asarray(np.concatenate([x, y])))
+        expected = float(value), np.asarray(grad)
+    value, grads = fl.nt_xent.value_and_grad(x, y)
+    assert_agree((value, np.concatenate(grads)), expected, 100)

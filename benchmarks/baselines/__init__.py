@@ -8,10 +8,10 @@ wider dtype, as the reference that the timed calls are checked against. They may
 from collections.abc import Callable
 from typing import Any
 
-from . import binary, classes, divergence, embedding, regression, regularization
+from . import batches, binary, classes, divergence, embedding, regression, regularization
 
 
 def find(loss: str) -> Callable[..., tuple[float, Any]]:
     """The function of this name, in whichever module it is."""
-    modules = (regression, binary, classes, divergence, embedding, regularization)
+    modules = (regression, binary, classes, divergence, embedding, batches, regularization)
     return next(vars(module)[loss] for module in modules if loss in vars(module))

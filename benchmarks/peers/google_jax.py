@@ -126,6 +126,42 @@ def _js_divergence(p: Any, t: Any) -> Any:
     return jnp.mean(jnp.sum(jnp.exp(p) * (p - m) + jnp.exp(t) * (t - m), -1)) / 2
 
 
+def _tell(s: Any, own: Any) -> Any:
+    return jnp.mean(_losses_of_labels(s, own))
+
+
+def _clip(x: Any, y: Any, scale: Any) -> Any:
+    s, own = scale * x @ y.T, jnp.arange(len(x))
+    return (_tell(s, own) + _tell(s.T, own)) / 2
+
+
+def _siglip(x: Any, y: Any, scale: Any, bias: Any) -> Any:
+    sign = 2 * jnp.eye(len(x)) - 1
+    return jnp.sum(softplus(-sign * (scale * x @ y.T + bias))) / len(x)
+
+
+def _nt_xent(z1: Any, z2: Any) -> Any:
+    z = jnp.concatenate([z1, z2])
+    z /= jnp.linalg.norm(z, axis=1, keepdims=True)
+    s = jnp.where(jnp.eye(len(z)) == 1, -jnp.inf, z @ z.T / 0.5)
+    return _tell(s, jnp.roll(jnp.arange(len(z)), len(z1)))
+
+
+def _supcon(z: Any, labels: Any) -> Any:
+    others = jnp.eye(len(z)) == 0
+    s = jnp.where(others, z @ z.T / 0.1, -jnp.inf)
+    same = (labels[:, None] == labels) & others
+    return jnp.mean(logsumexp(s, 1) - jnp.where(same, s, 0).sum(1) / same.sum(1))
+
+
+def _batch_hard_triplet(z: Any, labels: Any) -> Any:
+    same = labels[:, None] == labels
+    square = jnp.sum(z**2, 1)
+    d = jax.lax.stop_gradient(square[:, None] + square - 2 * z @ z.T)
+    far, near = jnp.where(same, d, -1).argmax(1), jnp.where(same, jnp.inf, d).argmin(1)
+    return jnp.mean(relu(jnp.linalg.norm(z - z[far], axis=1) - jnp.linalg.norm(z - z[near], axis=1) + 1))
+
+
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": lambda p, t: jnp.mean((p - t) ** 2),
     "mae": lambda p, t: jnp.mean(jnp.abs(p - t)),
@@ -173,6 +209,12 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "nll": lambda p, t, axis=-1: -jnp.mean(_of_label(p, t, axis)),
     "kl_divergence": lambda p, t: jnp.mean(jnp.sum(t * (jnp.log(t) - p), -1)),
     "js_divergence": _js_divergence,
+    "info_nce": lambda x, y: _tell(x @ y.T / 0.07, jnp.arange(len(x))),
+    "clip": _clip,
+    "siglip": _siglip,
+    "nt_xent": _nt_xent,
+    "supcon": _supcon,
+    "batch_hard_triplet": _batch_hard_triplet,
     "gaussian_kl": lambda mu, log_var: jnp.mean(jnp.sum(jnp.exp(log_var) - 1 - log_var + mu**2, -1)) / 2,
     "contrastive": _contrastive,
     "triplet": lambda a, p, n: jnp.mean(relu(_norm(a - p + 1e-6) - _norm(a - n + 1e-6) + 1)),

@@ -98,6 +98,35 @@ def _js_divergence(p: Any, t: Any) -> Any:
     return sum(F.kl_div(m, x, log_target=True, reduction="batchmean") for x in (p, t)) / 2
 
 
+def _clip(x: Any, y: Any, scale: Any) -> Any:
+    s, own = scale * x @ y.T, torch.arange(len(x))
+    return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
+
+
+def _siglip(x: Any, y: Any, scale: Any, bias: Any) -> Any:
+    sign = 2 * torch.eye(len(x), dtype=x.dtype) - 1
+    return -F.logsigmoid(sign * (scale * x @ y.T + bias)).sum() / len(x)
+
+
+def _nt_xent(z1: Any, z2: Any) -> Any:
+    z = F.normalize(torch.cat([z1, z2]))
+    s = (z @ z.T / 0.5).fill_diagonal_(-torch.inf)
+    return F.cross_entropy(s, torch.arange(len(z)).roll(len(z1)))
+
+
+def _supcon(z: Any, labels: Any) -> Any:
+    s = (z @ z.T / 0.1).fill_diagonal_(-torch.inf)
+    same = (labels[:, None] == labels).fill_diagonal_(False)
+    return (torch.logsumexp(s, 1) - torch.where(same, s, 0).sum(1) / same.sum(1)).mean()
+
+
+def _batch_hard_triplet(z: Any, labels: Any) -> Any:
+    same = labels[:, None] == labels
+    d = torch.cdist(z.detach(), z.detach())
+    far, near = torch.where(same, d, -1).argmax(1), torch.where(same, torch.inf, d).argmin(1)
+    return F.relu(torch.linalg.norm(z - z[far], dim=1) - torch.linalg.norm(z - z[near], dim=1) + 1).mean()
+
+
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
     "mae": F.l1_loss,
@@ -145,6 +174,12 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "nll": F.nll_loss,
     "kl_divergence": lambda p, t: F.kl_div(p, t, reduction="batchmean"),
     "js_divergence": _js_divergence,
+    "info_nce": lambda x, y: F.cross_entropy(x @ y.T / 0.07, torch.arange(len(x))),
+    "clip": _clip,
+    "siglip": _siglip,
+    "nt_xent": _nt_xent,
+    "supcon": _supcon,
+    "batch_hard_triplet": _batch_hard_triplet,
     "gaussian_kl": lambda mu, log_var: (log_var.exp() - 1 - log_var + mu**2).sum(-1).mean() / 2,
     "contrastive": _contrastive,
     "triplet": F.triplet_margin_loss,

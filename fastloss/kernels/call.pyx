@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, isfinite
 
 import numpy as np
 
-from fastloss import _checks
+from fastloss import _checks, _pairs
 from fastloss._checks import FLOAT64
 from fastloss._cpu import get_num_threads, kernels
 
@@ -486,6 +486,76 @@ def rows(
         if total is None:
             _checks.raise_outside([(label_name, y, domain)], FLOAT64, call.weight)
     return call.result(total)
+
+
+def pairs(
+    int want, str loss, tuple inputs, run, dict common, *, tuple numbers=(), labels=None, counts=None
+):
+    """Run a loss of a batch of vectors against a batch; each of `inputs` is a name and what the caller gave.
+
+    `run` is the function of _pairs.py, which gets the arrays, the `numbers` (scalars with a gradient of their own), the
+    ranges of positives by `labels`, weights times the scale of the gradient, and zeros to add the gradients to, none
+    for the value alone. It gives the losses and the derivatives by the numbers. `counts` tells from the ranges of
+    positives which samples have a loss.
+    """
+    name, given = inputs[0]
+    first = floating(given, name)
+    if first.ndim != 2:
+        raise ValueError(f"{name} must have shape (N, D), vectors as rows, not {first.shape}")
+    if first.shape[1] == 0:
+        raise ValueError(f"{name} must hold vectors of at least one element, and has shape {first.shape}")
+    arrays, values, likes, checked = [], [], [], []
+    for other, given in inputs:
+        x = first if other == name else real(given, other, first.dtype)
+        if x.shape != first.shape:
+            raise ValueError(f"{other} must have the shape of {name}, {first.shape}, not {x.shape}")
+        arrays.append(_checks.contiguous(x, first.dtype))
+        likes.append(first)
+        checked.append((other, given, x, True))
+    for other, given in numbers:
+        x = real(given, other, FLOAT64)
+        if x.ndim:
+            raise ValueError(f"{other} must be a number, not an array of shape {x.shape}")
+        values.append(_checks.number(float(x), other))
+        likes.append(np.zeros((), first.dtype))
+    n = len(first)
+    if labels is not None:
+        given, labels = labels, _checks.class_labels(labels, "labels", n)
+        checked.append(("labels", given, labels, True))
+
+    cdef Call call = Call(loss, want, (n,), n, common)
+    call.allocate(tuple(likes), tuple(checked))
+    call.sum_of_weights()  # for its checks
+    weight = np.ones(n) if call.weight is None else call.weight.astype(float)
+    rows, positives = _pairs.arrange(weight, labels)
+    if rows is not None:
+        arrays, weight = [x[rows] for x in arrays], weight[rows]
+    elif call.in_place:
+        arrays = [x.copy() for x in arrays]
+    if counts is not None:
+        weight *= counts(positives)
+    call.divide_by(weight.sum())
+
+    grads = call.grads if want != VALUE else ()
+    for grad in grads:
+        grad[...] = 0
+    slopes = grads[:len(arrays)]
+    if rows is not None:
+        slopes = tuple([np.zeros_like(x) for x in arrays[:len(slopes)]])
+    losses = np.zeros(0)
+    if len(weight):
+        with np.errstate(all="ignore"):
+            losses, by_numbers = run(tuple(arrays), tuple(values), positives, weight * call.scale, slopes)
+            losses = np.where(weight == 0, 0, weight * losses)
+            if rows is not None:
+                for grad, slope in zip(grads, slopes):
+                    grad[rows] = slope
+            for grad, slope in zip(grads[len(arrays):], by_numbers):
+                grad[...] = slope
+    if call.values is not None:
+        call.values[...] = 0
+        call.values[slice(None) if rows is None else rows] = losses
+    return call.result(losses.sum())
 
 
 cdef cnp.ndarray result_for(out, str name, cnp.ndarray x):

@@ -599,6 +599,11 @@ CASES = ELEMENTWISE + CLASSES + SUMMED + EMBEDDING + BATCH
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
 
 
+def apart(cases):
+    """Those where the loss of a sample depends on no other sample."""
+    return [case for case in cases if not case.of_batch]
+
+
 def levels():
     """Every CPU level of this machine, selected in turn."""
     before = _cpu.kernels.level

@@ -90,11 +90,12 @@ def test_sample_weight(case):
                 f"not {shape}",
             ):
                 getattr(problem, method)(sample_weight=np.ones(shape))
+    first, second, where = (2, 4, "2") if len(batch) == 1 else ((2, 3), (4, 0), "2, 3")
     for bad in (-1.0, np.nan, np.inf, -np.inf, -1e-300):
         weight = np.ones(batch)
-        weight[2, 3] = weight[4, 0] = bad
+        weight[first] = weight[second] = bad
         for method in case.methods:
-            with raises(ValueError, f"sample_weight[2, 3] = {bad!r} is not a finite weight >= 0"):
+            with raises(ValueError, f"sample_weight[{where}] = {bad!r} is not a finite weight >= 0"):
                 getattr(problem, method)(sample_weight=weight)
     with raises(ValueError, "sample_weight[5] = -3 is not a finite weight >= 0"):
         problem.value(sample_weight=np.array([1, 2, 3, 4, 5, -3], np.int8))
@@ -166,6 +167,8 @@ PARAMETERS = [
     ("cosine_embedding", "margin", "in [-1, 1]"),
     ("margin_ranking", "margin", "finite"),
     ("hinge_embedding", "margin", "finite"),
+    *((name, "temperature", "finite and > 0") for name in ("info_nce", "nt_xent", "supcon")),
+    ("batch_hard_triplet", "margin", "finite and >= 0"),
 ]
 
 
@@ -201,7 +204,7 @@ def test_every_number_is_tested():
         own = inspect.signature(case.loss).parameters.keys() - case.inputs.keys()
         own -= {"sample_weight", "reduction", "normalizer", "out"}
         own -= {"axis", "class_weight", "ignore_index", "pos_weight"}  # no numbers: see below
-        own -= {"log_input", "full", "log_target", "swap"}
+        own -= {name for _, name in FLAGS}
         assert {(case.name, name) for name in own} <= listed
 
 
@@ -211,6 +214,8 @@ FLAGS = [
     ("gaussian_nll", "full"),
     ("kl_divergence", "log_target"),
     ("triplet", "swap"),
+    ("info_nce", "symmetric"),
+    ("batch_hard_triplet", "soft"),
 ]
 
 

@@ -25,12 +25,18 @@ needs_openmp = pytest.mark.skipif(not _cpu.machine.OPENMP_VERSION, reason="built
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 
 
-def run_python(code, **environment):
-    """Run code in a new interpreter and return what it prints."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("FASTLOSS_")} | environment
+def python(code, **environment):
+    """A process that runs `code`, when it has ended."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("FASTLOSS_", "OMP_", "GOMP_"))} | environment
     folder = Path(fl.__file__).parents[1]  # the package under test, not another one in the working directory
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def run_python(code, **environment):
+    """What a process prints, or the last line of its error."""
+    done = python(code, **environment)
     return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
@@ -50,6 +56,21 @@ def test_set_and_get():
         with pytest.raises(TypeError, match=f"^n must be an integer, not {type(bad).__name__}$"):
             fl.set_num_threads(bad)
     assert _cpu._requested == 5
+
+
+@needs_openmp
+def test_threads_do_not_spin_for_long_unless_told_to():
+    code = "import os, fastloss; print(*[name for name in os.environ if 'OMP_' in name])"
+
+    def shown(**environment):
+        return python(code, OMP_DISPLAY_ENV="verbose", **environment).stderr
+
+    assert run_python(code) == ""
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in shown()
+    assert "OMP_WAIT_POLICY = 'ACTIVE'" in shown(OMP_WAIT_POLICY="active")
+    if "GOMP_SPINCOUNT" in shown():  # GCC's
+        assert "GOMP_SPINCOUNT = '1000'" in shown()
+        assert "GOMP_SPINCOUNT = '7'" in shown(GOMP_SPINCOUNT="7")
 
 
 @needs_openmp
@@ -226,7 +247,8 @@ def test_fork_after_parallel_use():
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
 def test_concurrent_calls(case):
     fl.set_num_threads(2)
-    problems = [case.problem((n, 7), -1, np.float32, seed=n) for n in (10, 1000, 7000, 20_000)]
+    sizes = (10, 70, 300, 1100) if case.of_batch else (10, 1000, 7000, 20_000)
+    problems = [case.problem((n, 7), -1, np.float32, seed=n) for n in sizes]
     expected = [p.value_and_grad() for p in problems]
 
     def work(k):

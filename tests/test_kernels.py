@@ -13,6 +13,7 @@ from losses import (
     IN_UNIT,
     ONE_OF_EACH,
     SUMMED,
+    apart,
     as_tuple,
     assert_close,
     assert_same_bits,
@@ -21,10 +22,12 @@ from losses import (
 )
 
 import fastloss as fl
+from fastloss.kernels import call
 
-each_case = pytest.mark.parametrize("case", CASES, ids=str)
-one_of_each = pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
-SERIAL, LIGHT = 32768, 4 * 32768  # elements from which threads are used: see kernels/call.pyx
+# The others, and what is theirs alone, are in test_embedding_batch.py.
+each_case = pytest.mark.parametrize("case", apart(CASES), ids=str)
+one_of_each = pytest.mark.parametrize("case", apart(ONE_OF_EACH), ids=str)
+SERIAL, LIGHT = call.SERIAL, call.LIGHT * call.SERIAL  # elements from which threads are used
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -34,7 +37,7 @@ SERIAL, LIGHT = 32768, 4 * 32768  # elements from which threads are used: see ke
 def large(case, dtype):
     """Inputs above the serial threshold, one for each way through the kernels."""
     if case.has_classes:
-        for shape in ((20_001, 3), (401, 100), (30, 7, 333), (40, 1100), (2001, 9, 2)):
+        for shape in ((22_001, 3), (701, 100), (30, 7, 433), (60, 1100), (3701, 9, 2)):
             yield case.problem(shape, 1, dtype)
     else:
         if case.takes_any_shape:  # one weight for each element is tested with two axes

@@ -7,6 +7,7 @@ from losses import (
     CLASSES,
     ONE_OF_EACH,
     SIGN,
+    apart,
     as_tuple,
     assert_close,
     assert_same_bits,
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 FLOATS = [np.float32, np.float64]
 REDUCTIONS = ["mean", "sum", "none"]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
-#: of those where the loss of a sample depends on no other sample
-each_apart = pytest.mark.parametrize("case", [case for case in CASES if not case.of_batch], ids=str)
+each_apart = pytest.mark.parametrize("case", apart(CASES), ids=str)
 one_of_each = pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"])
 REAL = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i2", ">f4", ">f8"]

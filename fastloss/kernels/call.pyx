@@ -25,10 +25,10 @@ cdef int RUN = 0, MEASURE = 1, CHECK = 2
 # The arguments that every loss takes.
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 
-# An input of fewer elements runs on the calling thread, which keeps the GIL: waking others would cost more than they
-# save. Where an element is little work beside its memory traffic, four times as many still do.
-SERIAL = 32768
-LIGHT = 4
+# An input of fewer elements runs on the calling thread, which keeps the GIL: waking others, 0.03 ms where they sleep,
+# would cost more than they save. Where an element is little work beside its memory traffic, twice as many still do.
+SERIAL = 65536
+LIGHT = 2
 
 
 cdef floating(x, str name):

@@ -69,6 +69,9 @@ DIVERGENCES = ("kl_divergence", "js_divergence", "gaussian_kl")
 VECTORS = ("contrastive", "triplet", "cosine_embedding", "cosine_distance")
 BATCHES = ("info_nce", "clip", "siglip", "nt_xent", "supcon", "batch_hard_triplet")  # of unit vectors (N, D)
 
+# what the pictures by size and by threads show, and what is compiled for torch.compile, numba and numexpr
+REPRESENTATIVE = ("mse", "huber", "log_cosh", "poisson_nll", "binary_cross_entropy_with_logits", "cross_entropy")
+
 # the inputs that have a gradient; of all others the first
 DIFFERENTIABLE = {"gaussian_nll": (0, 2), "triplet": (0, 1, 2), "clip": (0, 1, 2), "siglip": (0, 1, 2, 3)}
 DIFFERENTIABLE |= dict.fromkeys(

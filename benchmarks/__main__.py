@@ -18,7 +18,7 @@ PARTS = ("training", "kernels", "accuracy", "memory", "sizes", "scaling")
 def arguments() -> argparse.Namespace:
     measuring = argparse.ArgumentParser(add_help=False)
     measuring.add_argument(
-        "--quick", action="store_true", help="about 30 seconds: fewer rounds and rows, nothing large"
+        "--quick", action="store_true", help="half a minute: less training, fewer rows, nothing large"
     )
     measuring.add_argument("--threads", type=int, metavar="N", help="of every library (default: fastloss's own)")
     measuring.add_argument(

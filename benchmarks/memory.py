@@ -56,7 +56,7 @@ def run(report: Report) -> None:
     if not CLEAR_REFS.exists():
         report.console.print("Not measured: the peak of a single call can be read on Linux only.")
         return
-    names = [contender.name for contender in load_installed(report.threads)[0]]
+    names = [contender.name for contender in load_installed(report.threads, quick=True)[0]]
     measured = {}
     # glibc else keeps what is freed below 32 MB, and a call that takes it again seems to need nothing
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}

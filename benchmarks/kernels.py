@@ -156,7 +156,7 @@ def budget(case: Case, quick: bool) -> float:
         return 0.3 if quick else 1.0
     if case.loss not in ELEMENTWISE:
         return 0.1 if quick else 0.3
-    return 0.05 if quick else 1.0 if case.large else 0.2 if case.size > 1000 else 0.1
+    return 0.05 if quick else 0.8 if case.large else 0.2 if case.size > 1000 else 0.1
 
 
 def measure_all(

@@ -32,8 +32,9 @@ def interleave(
     round: threads of one library may still be spinning when the next one starts, and no one is to suffer it always.
     """
     share = budget / len(contenders)
-    repeats = {name: max(1, math.ceil(sample / _seconds(call, 1))) for name, call in contenders.items()}
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    once = {name: _seconds(call, 1) for name, call in contenders.items()}
+    repeats = {name: max(1, math.ceil(sample / t)) for name, t in once.items()}
+    samples = {name: [t] if repeats[name] == 1 else [] for name, t in once.items()}
     left = list(contenders)
     enabled = gc.isenabled()
     gc.disable()

@@ -65,8 +65,9 @@ def roofline(results: Sequence[Result]) -> Figure:
     for y, r in enumerate(chosen.values()):
         for name, timing in reversed(r.timings.items()):  # fastloss on top
             seen.add(name)
-            kind = {"color": COLOURS[name], "marker": MARKERS[name], "s": 70 if name == "fastloss" else 28}
-            axes.scatter(r.bytes / timing.best / 1e9, y, **kind, zorder=3)
+            size = 70 if name == "fastloss" else 28
+            rate = r.bytes / timing.best / 1e9
+            axes.scatter(rate, y, s=size, color=COLOURS[name], marker=MARKERS[name], zorder=3)
         axes.scatter(r.loop_rate / 1e9, y, color=BLACK, marker="|", s=160, zorder=4)
     _loss_axis(axes, losses)
     style(axes, "GB/s that a call moves at least, best of all rounds", "")
@@ -83,7 +84,7 @@ def lines(panels: Mapping[str, Series], xlabel: str, ylabel: str, columns: int, 
     figure = Figure(figsize=(3.6 * columns, 3 * rows + 0.5), layout="constrained")
     for i, (title, series) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, i + 1)
-        for name, (x, y) in reversed(series.items()):
+        for name, (x, y) in reversed(list(series.items())):
             axes.plot(x, y, color=COLOURS[name], marker=MARKERS[name], markersize=4, linewidth=1.5)
         if ideal:
             ticks = next(iter(series.values()))[0]

@@ -52,7 +52,7 @@ def regression(figure: Figure) -> None:
 
 
 def robust(figure: Figure) -> None:
-    losses = (fl.huber, fl.fair, fl.cauchy, fl.geman_mcclure, fl.welsch, fl.tukey)
+    losses: tuple[Any, ...] = (fl.huber, fl.fair, fl.cauchy, fl.geman_mcclure, fl.welsch, fl.tukey)
     colours = (BLACK, GREEN, BLUE, ORANGE, RED, PINK)
     curves: Curves = {loss.__name__: (of(loss, 0), c) for loss, c in zip(losses, colours, strict=True)}
     _loss_and_gradient(
@@ -130,7 +130,7 @@ def surfaces(figure: Figure) -> None:
     axis = np.linspace(-8, 8, 61)
     w = np.stack(np.meshgrid(axis, axis), axis=-1)
     logits = w @ x.T
-    losses = {
+    losses: dict[str, Any] = {
         "brier: squared error through a sigmoid, not convex": fl.brier,
         "binary_cross_entropy_with_logits: convex": fl.binary_cross_entropy_with_logits,
     }

@@ -1,6 +1,7 @@
 """`pytest benchmarks`: every loss beside its NumPy baseline, in pytest-benchmark's tables. See README.md."""
 
 from functools import lru_cache
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ CASES = {name(case): case for case in grid()}
 @pytest.mark.parametrize("contender", CONTENDERS)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.benchmark(min_time=1e-3, max_time=0.2, min_rounds=3, disable_gc=True)
-def test_value_and_grad(benchmark, case, contender):
+def test_value_and_grad(benchmark: Any, case: str, contender: str) -> None:
     benchmark.group = f"{CASES[case].loss} {CASES[case].label}"
     benchmark.name = contender
     benchmark(CONTENDERS[contender].bind(CASES[case], data(case)))

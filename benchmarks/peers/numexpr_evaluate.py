@@ -1,5 +1,7 @@
 """numexpr: a few losses, one expression for the loss and one for its gradient."""
 
+from typing import Any
+
 import numexpr
 import numpy as np
 
@@ -35,7 +37,7 @@ def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
     gradient = f"({slope}) * scale"
     losses, grad = np.zeros_like(inputs[0]), outputs(case, inputs)
 
-    def call() -> tuple[float, Arrays]:
+    def call() -> tuple[Any, Any]:
         numexpr.evaluate(loss, names, {}, out=losses)  # its own sum() adds one by one, in float32
         numexpr.evaluate(gradient, names, {}, out=grad)
         return losses.mean(), grad

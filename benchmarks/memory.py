@@ -67,8 +67,8 @@ def run(report: Report) -> None:
         "Extra memory of a call in MB: peak resident, and in brackets what Python and NumPy allocated",
         ("shape, dtype", "input", *names),
         notes=[
-            "Value and gradient. fastloss, NumPy and scikit-learn write to an `out` that is there before the call;",
-            "PyTorch and JAX cannot, so theirs contains the new gradient, and their allocators are not traced.",
+            "PyTorch and JAX allocate the gradient, and their allocators are not traced. The others",
+            "write to arrays that are there before the call; those of scikit-learn and numexpr include all losses.",
         ],
     )
     for i, case in enumerate(CASES):

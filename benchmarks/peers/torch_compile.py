@@ -1,7 +1,7 @@
 """PyTorch through torch.compile: a few losses in float32, since each shape takes seconds of a C++ compiler."""
 
 import shutil
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ if not any(map(shutil.which, ("c++", "g++", "clang++"))):
     raise ImportError("torch.compile needs a C++ compiler")
 
 VERSION = torch.__version__
+torch._dynamo.config.recompile_limit = 64
 
 
 def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
@@ -22,6 +23,7 @@ def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
     return pytorch.bind(case, inputs, threads, _compile)
 
 
-@cache
+@lru_cache(maxsize=1)  # cases of a loss follow each other
 def _compile(function: Any) -> Any:
+    torch.compiler.reset()  # all losses count as one function: past its limit of shapes, that runs eagerly
     return torch.compile(function)

@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: trains real models, times the kernels, measures errors and memory. See README.md."""
+"""`python -m benchmarks`: trains real models with a NumPy loss and with fastloss, and times the kernels.
+
+`report` measures everything and writes a page with pictures; `curves` draws the losses. See README.md.
+"""
 
 import argparse
 import contextlib
@@ -6,33 +9,54 @@ import io
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
-PARTS = ("training", "kernels", "accuracy", "memory")
+PARTS = ("training", "kernels", "accuracy", "memory", "sizes", "scaling")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="about 30 seconds: one round of training, one size of most losses, nothing large, no memory part",
+    measuring = argparse.ArgumentParser(add_help=False)
+    measuring.add_argument(
+        "--quick", action="store_true", help="half a minute: less training, fewer rows, nothing large"
     )
-    parser.add_argument("--only", choices=PARTS, help="one part instead of all four")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads for every library (default: fastloss's own)")
-    parser.add_argument(
+    measuring.add_argument("--threads", type=int, metavar="N", help="of every library (default: fastloss's own)")
+    measuring.add_argument(
         "--output", type=Path, metavar="DIR", default=Path("benchmarks/results"), help="default: %(default)s"
     )
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        parents=[measuring],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="report | curves")
+    report = commands.add_parser("report", parents=[measuring], help="all losses against all that is installed")
+    what = report.add_mutually_exclusive_group()
+    what.add_argument("--only", choices=PARTS, help="one part instead of all")
+    what.add_argument("--update-readme", action="store_true", help="write the report into benchmarks/README.md too")
+    curves = commands.add_parser("curves", help="pictures of the losses, from fastloss itself")
+    curves.add_argument("--output", type=Path, metavar="DIR", default=Path("docs/curves"), help="default: %(default)s")
     args = parser.parse_args()
-    if args.threads is not None:
-        cpus = os.cpu_count() or 1
-        if not 1 <= args.threads <= cpus:
-            parser.error(f"--threads must be in 1 .. {cpus}, the CPUs of this machine")
+    cpus = os.cpu_count() or 1
+    if args.command != "curves" and args.threads is not None and not 1 <= args.threads <= cpus:
+        parser.error(f"--threads must be in 1 .. {cpus}, the CPUs of this machine")
     return args
 
 
 def main() -> None:
     args = arguments()
+    if args.command == "curves":
+        from rich.console import Console
+
+        from . import curves
+
+        curves.run(Console(), args.output)
+    else:
+        measure(args)
+
+
+def measure(args: argparse.Namespace) -> None:
     if args.threads and hasattr(os, "sched_setaffinity"):
         # JAX and BLAS take their threads from this alone, and only when they are loaded: hence the imports below
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
@@ -41,7 +65,7 @@ def main() -> None:
 
     import fastloss
 
-    from . import accuracy, kernels, memory, training
+    from . import accuracy, kernels, memory, scaling, sizes, training
     from .tables import Report
 
     if args.threads:
@@ -53,14 +77,17 @@ def main() -> None:
     report = Report(console, args.output, machine(), fastloss.get_num_threads(), args.quick)
     console.print(report.machine)
     start = time.perf_counter()
-    if args.only in (None, "training"):
+    if args.command is None:
         training.run(report)
-    if args.only in (None, "kernels"):
-        kernels.run(report)
-    if args.only in (None, "accuracy"):
-        accuracy.run(report)
-    if args.only == "memory" or args.only is None and not args.quick:
-        memory.run(report)
+        kernels.run(replace(report, quick=True))
+    else:
+        modules = dict(zip(PARTS, (training, kernels, accuracy, memory, sizes, scaling), strict=True))
+        for name, module in modules.items():
+            if args.only == name or args.only is None and not (args.quick and name == "memory"):
+                module.run(report)
+    report.page()
+    if args.command and args.update_readme:
+        report.update_readme()
     console.print(f"\n{time.perf_counter() - start:.0f} s altogether. Tables and pictures: {args.output}")
 
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests import exact
 
 from .cases import CLASSES, DIVERGENCES, ELEMENTWISE, Case
 from .peers import Contender, load_installed
-from .tables import Report, Table
+from .tables import Report, Table, progress
 from .types import Arrays
 
 DTYPE = np.float32
@@ -70,11 +69,11 @@ def largest_error(actual: Sequence[float], expected: Sequence[Any]) -> float:
 
 def measure_all(report: Report, contenders: Sequence[Contender]) -> dict[str, dict[str, dict[str, Any]]]:
     """By kind of input, loss and contender."""
-    columns = (TextColumn("{task.description:<58}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
     points = 50 if report.quick else 300
-    with Progress(*columns, console=report.console) as progress, np.errstate(all="ignore"):
-        for loss in progress.track((*ELEMENTWISE, "cross_entropy", *CLASSES, *DIVERGENCES), description="accuracy"):
+    with progress(report.console) as bars, np.errstate(all="ignore"):
+        for loss in bars.track((*ELEMENTWISE, "cross_entropy", *CLASSES, *DIVERGENCES), description="accuracy"):
+            bars.refresh()
             for kind, extreme in KINDS.items():
                 expected = expect(loss, points // 3 if loss in exact.OF_ROWS else points, extreme)
                 errors[kind][loss] = {c.name: expected.errors(c) for c in contenders}

@@ -14,6 +14,8 @@ from .types import Array, Arrays
 LARGE = 4_000_000  # elements from which the arrays do not fit the caches of most machines
 BLOCK = 100_000  # data of elementwise losses repeat after so many elements, and so does the gradient
 
+DTYPES = ("float32", "float64")
+
 REGRESSION = (
     "mse",
     "mae",
@@ -66,6 +68,9 @@ CLASSES = (
 DIVERGENCES = ("kl_divergence", "js_divergence", "gaussian_kl")
 VECTORS = ("contrastive", "triplet", "cosine_embedding", "cosine_distance")
 BATCHES = ("info_nce", "clip", "siglip", "nt_xent", "supcon", "batch_hard_triplet")  # of unit vectors (N, D)
+
+# what the pictures by size and by threads show, and what is compiled for torch.compile, numba and numexpr
+REPRESENTATIVE = ("mse", "huber", "log_cosh", "poisson_nll", "binary_cross_entropy_with_logits", "cross_entropy")
 
 # the inputs that have a gradient; of all others the first
 DIFFERENTIABLE = {"gaussian_nll": (0, 2), "triplet": (0, 1, 2), "clip": (0, 1, 2), "siglip": (0, 1, 2, 3)}
@@ -202,3 +207,12 @@ def all_cases(quick: bool = False) -> list[Case]:
         cases += [Case(loss, shape) for shape in ((128, 64), (1024, 128), (4096, 256))]
         cases += [Case(loss, (1024, 128), "float64")]
     return [case for case in cases if not quick or case.quick]
+
+
+def grid() -> list[Case]:
+    """Every loss at the same three sizes in both dtypes; one of another kind at the sizes that it has above."""
+    rows = ("cross_entropy", *CLASSES, *DIVERGENCES)
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = {loss: ((100,), (100_000,), (16_000_000,)) for loss in ELEMENTWISE}
+    shapes |= {loss: ((10, 10), (10_000, 10), (16_000, 1000)) for loss in rows}
+    cases = [Case(loss, shape, dtype) for loss, of in shapes.items() for shape in of for dtype in DTYPES]
+    return cases + [case for case in all_cases() if case.loss not in shapes]

@@ -1,14 +1,23 @@
-"""Tables that are shown on the console and saved as Markdown, with their data as JSON."""
+"""What a run leaves behind: tables, on the console and as Markdown, their data as JSON, pictures, and all in a page."""
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
+
+from .drawing import save
+
+README, PICTURES = Path(__file__).with_name("README.md"), Path(__file__).with_name("pictures")
+BEGIN, END = "<!-- report: begin -->\n", "<!-- report: end -->\n"
 
 Row = Sequence[str]
 
@@ -63,14 +72,46 @@ class Report:
     machine: str
     threads: int
     quick: bool
+    sections: list[str] = field(default_factory=list)
 
     def publish(self, name: str, table: Table, data: Any) -> None:
         """Show the table; save it and its data as `name`.md and `name`.json."""
         table.show(self.console)
-        text = f"{table.markdown()}\n```\n{self.machine}\n```\n"
-        (self.folder / f"{name}.md").write_text(text, encoding="utf-8")
+        self.sections.append(table.markdown())
+        (self.folder / f"{name}.md").write_text(f"{table.markdown()}\n{self._machine}", encoding="utf-8")
         document = {"machine": self.machine, "threads": self.threads, "data": data}
         (self.folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    def picture(self, name: str, title: str, figure: Figure) -> None:
+        save(figure, self.folder, name)
+        self.sections.append(f"![{title}]({name}.svg)\n")
+        self.console.print(f"{title}: {self.folder / name}.png and .svg")
+
+    def page(self) -> None:
+        """Everything that was published, as `report.md`."""
+        text = "\n".join([self._machine, *self.sections])
+        (self.folder / "report.md").write_text(text, encoding="utf-8")
+
+    def update_readme(self) -> None:
+        """Everything that was published, between the two markers in README.md, with the pictures beside it."""
+        text = "\n".join(["", self._machine, *self.sections, ""])
+        text = re.sub("^## ", "### ", text, flags=re.MULTILINE)
+        for name in re.findall(r"\]\((.*\.svg)\)", text):
+            PICTURES.mkdir(exist_ok=True)
+            shutil.copy(self.folder / name, PICTURES)
+        text = re.sub(r"(!\[.*\]\()", rf"\1{PICTURES.name}/", text)
+        before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+        README.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
+
+    @property
+    def _machine(self) -> str:
+        return f"```\n{self.machine}\n```\n"
+
+
+def progress(console: Console) -> Progress:
+    """A bar with the time left. It is drawn when it is told to: not from a thread, in the middle of what is timed."""
+    columns = (TextColumn("{task.description:<58}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, auto_refresh=False)
 
 
 def _line(cells: Row) -> str:

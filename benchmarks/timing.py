@@ -32,8 +32,10 @@ def interleave(
     round: threads of one library may still be spinning when the next one starts, and no one is to suffer it always.
     """
     share = budget / len(contenders)
-    repeats = {name: max(1, math.ceil(sample / _seconds(call, 1))) for name, call in contenders.items()}
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    # two, since a stalled call must not be taken for a long one
+    first = {name: [_seconds(call, 1), _seconds(call, 1)] for name, call in contenders.items()}
+    repeats = {name: max(1, math.ceil(sample / min(t))) for name, t in first.items()}
+    samples = {name: t if repeats[name] == 1 else [] for name, t in first.items()}
     left = list(contenders)
     enabled = gc.isenabled()
     gc.disable()

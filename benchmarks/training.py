@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn import datasets, metrics
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
@@ -19,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 import fastloss
 
 from . import baselines, segmentation
-from .tables import Report, Table, seconds
+from .drawing import BLUE, ORANGE, style
+from .tables import Report, Table, progress, seconds
 from .types import Array
 
 LossFunction = Callable[..., tuple[float, Array]]  # value and gradient of the mean loss
@@ -175,40 +174,36 @@ def train_all(report: Report) -> dict[str, dict[str, Run]]:
     """Every task with every contender. The rounds repeat the same training; the least time in the loss counts."""
     runs: dict[str, dict[str, Run]] = {}
     rounds = 1 if report.quick else 3
-    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # auto_refresh would draw from a thread of its own, in the middle of what is timed
-    with Progress(*columns, console=report.console, auto_refresh=False) as progress:
+    with progress(report.console) as bars:
         for task in TASKS:
-            bar = progress.add_task(task.name, total=rounds * len(CONTENDERS) * task.epochs)
+            task = replace(task, epochs=task.epochs // 5) if report.quick else task
+            bar = bars.add_task(task.name, total=rounds * len(CONTENDERS) * task.epochs)
             best = runs[task.name] = {}
             for _ in range(rounds):
                 for name, find in CONTENDERS.items():
-                    progress.update(bar, description=f"{task.name}: {name}")
-                    run = train(task, find(task.loss), partial(progress.advance, bar))
+                    bars.update(bar, description=f"{task.name}: {name}")
+                    run = train(task, find(task.loss), partial(bars.advance, bar))
                     if name not in best or run.loss_seconds < best[name].loss_seconds:
                         best[name] = run
-                    progress.refresh()
-            progress.update(bar, description=task.name, refresh=True)
+                    bars.refresh()
+            bars.update(bar, description=task.name, refresh=True)
     return runs
 
 
-def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
+def draw(runs: dict[str, dict[str, Run]]) -> Figure:
     """The training curves: both runs of a task lie on each other, so one is broad and pale and the other is dashed."""
     styles = {
-        "NumPy": {"color": "#E69F00", "linewidth": 5, "alpha": 0.6},
-        "fastloss": {"color": "#0072B2", "linewidth": 1.5, "linestyle": "--"},
-    }  # Okabe and Ito's colours, which the colour-blind can tell apart
+        "NumPy": {"color": ORANGE, "linewidth": 5, "alpha": 0.6},
+        "fastloss": {"color": BLUE, "linewidth": 1.5, "linestyle": "--"},
+    }
     figure = Figure(figsize=(19, 7.5), layout="constrained")
     panels = list(figure.subplots(2, 4).flat)
     for task, axes in zip(TASKS, panels, strict=False):
         for name, run in runs[task.name].items():
             label = f"{name}: {seconds(run.loss_seconds)} in the loss"
             axes.plot(range(1, len(run.curve) + 1), run.curve, label=label, **styles[name])
-        axes.set_title(task.name)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(f"training loss\n({task.loss})", fontsize=9)
         axes.set_xscale("log")
-        axes.grid(alpha=0.3)
+        style(axes, "epoch", f"training loss\n({task.loss})", task.name)
         axes.legend()
         if task.data == "sample_images":
             panels[-1].imshow(segmentation.picture(runs[task.name]["fastloss"].model), interpolation="nearest")
@@ -216,8 +211,7 @@ def draw(runs: dict[str, dict[str, Run]], folder: Path) -> None:
     for axes in panels[len(TASKS) :]:
         axes.set_axis_off()
     figure.suptitle("The same training with a NumPy loss and with fastloss (float64, same seed)")
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"training.{suffix}", dpi=150)
+    return figure
 
 
 def run(report: Report) -> None:
@@ -255,7 +249,6 @@ def run(report: Report) -> None:
     mean = geometric_mean([r["NumPy"].loss_seconds / r["fastloss"].loss_seconds for r in runs.values()])
     table.notes.append(f"Geometric mean of the ratios: {mean:.3g}x")
     report.publish("training", table, {task: {n: r.figures() for n, r in of.items()} for task, of in runs.items()})
-    draw(runs, report.folder)
-    report.console.print(f"Curves: {report.folder / 'training.png'} and .svg")
+    report.picture("training", "Training curves", draw(runs))
     if failures:
         raise SystemExit("The two trainings of a model do not have the same losses:\n" + "\n".join(failures))

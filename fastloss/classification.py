@@ -1,6 +1,8 @@
 """Classification losses: binary and multi-label (elementwise), and multi-class (with a class axis).
 
 The arguments `sample_weight`, `reduction`, `normalizer` and `out` are those of every loss: see `fastloss.Loss`.
+Pictures of the losses and their gradients, in the repository: docs/curves/margins.svg, probabilities.svg, focal.svg
+and surfaces.svg.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ def binary_cross_entropy(
     so a wrong certainty costs 100, not inf. The gradient alpha_t ((1 - t') / (1 - p) - t' / p) is exact down to the
     smallest normal number of the dtype, which then takes the place of the denominator: it is finite, always. The second
     derivative is alpha_t ((1 - t') / (1 - p)^2 + t' / p^2).
+
+    Picture, in the repository: docs/curves/probabilities.svg
 
     Parameters
     ----------
@@ -236,6 +240,8 @@ def sigmoid_focal(
     costs 0 where the label agrees, else inf, with a finite gradient. For dense detection, where nearly all elements are
     easy negatives.
 
+    Picture, in the repository: docs/curves/focal.svg
+
     Parameters
     ----------
     pred : array_like
@@ -305,6 +311,8 @@ def brier(want: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Com
     Not convex in z: the gradient 2 (p - t) p (1 - p), where p = sigmoid(z), vanishes for confident mistakes too. The
     second derivative is 2 p (1 - p) (p (1 - p) + (p - t) (1 - 2 p)).
 
+    Picture, in the repository: docs/curves/surfaces.svg
+
     Parameters
     ----------
     pred : array_like
@@ -330,6 +338,8 @@ def hinge(want: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float = 1
     r"""Hinge loss, max(0, margin - t z): a linear classifier trained with it is a support vector machine.
 
     The gradient is -t where t z < margin, else 0; the second derivative is 0.
+
+    Picture, in the repository: docs/curves/margins.svg
 
     Parameters
     ----------
@@ -589,6 +599,8 @@ def softmax_focal(
     log space: the loss of a class that is out of reach is its distance, with a gradient that is not 0, and for no gamma
     a probability of 0 or 1 gives NaN. For a label y the gradient is w_y (1 - p_y)^gamma (1 - gamma p_y log(p_y) /
     (1 - p_y)) (p - t).
+
+    Picture, in the repository: docs/curves/focal.svg
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Regression losses of a prediction and a target of the same shape.
 
 With r = p - t, where p is `pred` and t is `target`. The arguments `sample_weight`, `reduction`, `normalizer` and `out`
-are those of every loss: see `fastloss.Loss`.
+are those of every loss: see `fastloss.Loss`. Pictures of the losses and their gradients, in the repository:
+docs/curves/regression.svg and robust.svg.
 """
 
 from __future__ import annotations
@@ -280,6 +281,8 @@ def huber(want: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float = 1.
     r^2 / 2 where abs(r) <= delta, else delta (abs(r) - delta / 2). The gradient is r, limited to [-delta, delta]; the
     second derivative is 1 where abs(r) <= delta, else 0.
 
+    Picture, in the repository: docs/curves/regression.svg
+
     Parameters
     ----------
     pred : array_like
@@ -430,6 +433,8 @@ def cauchy(want: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0, 
 
     Not convex: the gradient r / (1 + u^2) is largest at abs(r) = c and tends to 0; the second derivative is
     (1 - u^2) / (1 + u^2)^2. Up to scale the negative log-likelihood of a Cauchy distribution.
+
+    Picture, in the repository: docs/curves/robust.svg
 
     Parameters
     ----------

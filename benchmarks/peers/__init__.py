@@ -19,9 +19,14 @@ MODULES = {
     "fastloss": "ours",
     "NumPy": "plain",
     "PyTorch": "pytorch",
+    "torch.compile": "torch_compile",
     "JAX": "google_jax",
     "scikit-learn": "scikit_learn",
+    "numba": "numba_jit",
+    "numexpr": "numexpr_evaluate",
 }
+FEW = ("torch.compile", "numba", "numexpr")  # these have only the losses of cases.REPRESENTATIVE, or fewer
+SLOW_TO_START = ("torch.compile",)  # half a minute until its compiler has begun
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,16 @@ def load(name: str, threads: int) -> Contender:
     return Contender(name, module.VERSION, threads, module.bind)
 
 
-def load_installed(threads: int) -> tuple[list[Contender], list[str]]:
-    """The contenders that are installed, and the names of those that are not."""
+def load_installed(threads: int, quick: bool = False) -> tuple[list[Contender], list[str]]:
+    """The contenders that are installed, and the names of those that are left out, with the reason."""
     found: list[Contender] = []
     missing: list[str] = []
     for name in MODULES:
+        if quick and name in SLOW_TO_START:
+            missing.append(f"{name} (quick run)")
+            continue
         try:
             found.append(load(name, threads))
         except ImportError:
-            missing.append(name)
+            missing.append(f"{name} (not installed)")
     return found, missing

@@ -190,11 +190,13 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
-def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:
+def bind(
+    case: Case, inputs: Arrays, threads: int, prepare: Callable[[Any], Any] = lambda function: function
+) -> Call | None:
     torch.set_num_threads(threads)
     if case.loss not in LOSSES:
         return None
-    function = LOSSES[case.loss]
+    function = prepare(LOSSES[case.loss])
     tensors = [torch.from_numpy(x) for x in inputs]
     sought = [tensors[k].requires_grad_() for k in case.differentiable]
 

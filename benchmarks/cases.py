@@ -195,13 +195,11 @@ def all_cases(quick: bool = False) -> list[Case]:
         Case("cross_entropy", (4, 21, 256, 256), "float64", {"axis": 1}),
     ]
     for loss in CLASSES + DIVERGENCES:
-        cases += [Case(loss, shape) for shape in ((100, 10), (65536, 10), (65536, 100), (16384, 1000))]
+        cases += [Case(loss, shape) for shape in ((100, 10), (65536, 10), (16384, 1000))]
         cases += [Case(loss, (65536, 10), "float64")]
-        if loss in CLASSES:
-            cases += [Case(loss, (256, 128256))]
-            cases += [Case(loss, (4, 21, 256, 256), dtype, {"axis": 1}) for dtype in ("float32", "float64")]
+        cases += [Case(loss, (4, 21, 256, 256), options={"axis": 1})] * (loss in CLASSES)
     for loss in VECTORS:
-        cases += [Case(loss, shape) for shape in ((10, 16), (100_000, 3), (16384, 128), (65536, 128))]
+        cases += [Case(loss, shape) for shape in ((10, 16), (100_000, 3), (16384, 128))]
         cases += [Case(loss, (16384, 128), "float64")]
     for loss in BATCHES:
         cases += [Case(loss, shape) for shape in ((128, 64), (1024, 128), (4096, 256))]

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from .tables import Table
 
-FUNCTION = re.compile(r";; Function __pyx_fuse_([01])__pyx_f_\S*?kernels_\d+(\w+?)_(?:loops|settle)\b")
+FUNCTION = re.compile(r";; Function __pyx_fuse_([01])__pyx_f_\S*?kernels_\d+[a-z]+_(\w+?)_(?:loops|settle)\b")
 NOTE = re.compile(r"(\S+\.c:\d+):\d+: (optimized: +loop vectorized|missed: +couldn't vectorize loop)")
 
 
 def compile_all(folder: Path) -> list[Path]:
     """Build the extensions elsewhere, with the notes of GCC's vectoriser beside the objects."""
     command = [sys.executable, "setup.py", "build_ext", "--force", f"--build-temp={folder}", f"--build-lib={folder}"]
-    flags = f"{os.environ.get('CFLAGS', '')} -fdump-tree-vect-optimized-missed"
+    flags = f"{os.environ.get('CFLAGS', '')} -w -fdump-tree-vect-optimized-missed"
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"CFLAGS": flags})
     return sorted(folder.rglob("*.vect"))
 
@@ -40,11 +40,11 @@ def loops(notes: Path) -> Iterator[tuple[str, str, int, list[str]]]:
 
 
 def source(place: str) -> str:
-    """The line of Cython that Cython names in the comment above a line of C."""
+    """The file and line of Cython that Cython names in the comment above a line of C."""
     path, _, number = place.partition(":")
     above = "\n".join(Path(path).read_text().splitlines()[: int(number)])
     origin = re.findall(r'/\* "(\S+):(\d+)', above.replace('":', ":"))
-    return ":".join(origin[-1]) if origin else place
+    return f"{Path(origin[-1][0]).name}:{origin[-1][1]}" if origin else place
 
 
 def main() -> None:

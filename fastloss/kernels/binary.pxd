@@ -192,9 +192,10 @@ cdef inline void hinge_embedding(
     floating x, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
     """c: the margin, for distances x with a label -1."""
-    cdef floating one = 1, gap = c[0] - x
+    cdef floating gap = c[0] - x
     out[VALUE] = x if t > 0 else (0 if gap <= 0 else gap)
-    out[SLOPE] = x if x != x else (one if t > 0 else (-one if gap > 0 else 0))
+    # One condition that is not that above: selects nested alike become jumps, and the loop is not vectorised.
+    out[SLOPE] = x if x != x else (t if (t > 0) | (gap > 0) else 0)
     out[CURVATURE] = 0
 
 

@@ -16,14 +16,14 @@ PARTS = ("training", "kernels", "accuracy", "memory", "sizes", "scaling")
 
 
 def arguments() -> argparse.Namespace:
-    measuring = argparse.ArgumentParser(add_help=False)
+    # No defaults here: those of a command would overwrite what is given before it.
+    given = argparse.Namespace(quick=False, threads=None, output=None)
+    measuring = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     measuring.add_argument(
-        "--quick", action="store_true", help="half a minute: less training, fewer rows, nothing large"
+        "--quick", action="store_true", help="half a minute, the report two: less training, fewer rows, nothing large"
     )
     measuring.add_argument("--threads", type=int, metavar="N", help="of every library (default: fastloss's own)")
-    measuring.add_argument(
-        "--output", type=Path, metavar="DIR", default=Path("benchmarks/results"), help="default: %(default)s"
-    )
+    measuring.add_argument("--output", type=Path, metavar="DIR", help="default: benchmarks/results")
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -35,9 +35,12 @@ def arguments() -> argparse.Namespace:
     what = report.add_mutually_exclusive_group()
     what.add_argument("--only", choices=PARTS, help="one part instead of all")
     what.add_argument("--update-readme", action="store_true", help="write the report into benchmarks/README.md too")
-    curves = commands.add_parser("curves", help="pictures of the losses, from fastloss itself")
-    curves.add_argument("--output", type=Path, metavar="DIR", default=Path("docs/curves"), help="default: %(default)s")
-    args = parser.parse_args()
+    curves = commands.add_parser(
+        "curves", help="pictures of the losses, from fastloss itself", argument_default=argparse.SUPPRESS
+    )
+    curves.add_argument("--output", type=Path, metavar="DIR", help="default: docs/curves")
+    args = parser.parse_args(namespace=given)
+    args.output = args.output or Path("docs/curves" if args.command == "curves" else "benchmarks/results")
     cpus = os.cpu_count() or 1
     if args.command != "curves" and args.threads is not None and not 1 <= args.threads <= cpus:
         parser.error(f"--threads must be in 1 .. {cpus}, the CPUs of this machine")

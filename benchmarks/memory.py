@@ -67,7 +67,7 @@ def run(report: Report) -> None:
         "Extra memory of a call in MB: peak resident, and in brackets what Python and NumPy allocated",
         ("shape, dtype", "input", *names),
         notes=[
-            "PyTorch and JAX allocate the gradient, and their allocators are not traced. The others",
+            "PyTorch and JAX allocate the gradient, and their allocators are not traced. The others "
             "write to arrays that are there before the call; those of scikit-learn and numexpr include all losses.",
         ],
     )

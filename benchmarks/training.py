@@ -198,6 +198,11 @@ def draw(runs: dict[str, dict[str, Run]]) -> Figure:
     }
     figure = Figure(figsize=(19, 7.5), layout="constrained")
     panels = list(figure.subplots(2, 4).flat)
+    for axes in panels[len(TASKS) :]:
+        axes.set_axis_off()
+    rest = figure.add_subplot(panels[-1].get_gridspec()[1, len(TASKS) - 4 :])
+    rest.set_axis_off()
+    rest.set_title("photographs, their labels, and the model's")
     for task, axes in zip(TASKS, panels, strict=False):
         for name, run in runs[task.name].items():
             label = f"{name}: {seconds(run.loss_seconds)} in the loss"
@@ -206,10 +211,7 @@ def draw(runs: dict[str, dict[str, Run]]) -> Figure:
         style(axes, "epoch", f"training loss\n({task.loss})", task.name)
         axes.legend()
         if task.data == "sample_images":
-            panels[-1].imshow(segmentation.picture(runs[task.name]["fastloss"].model), interpolation="nearest")
-            panels[-1].set_title("photographs, their labels, and the model's")
-    for axes in panels[len(TASKS) :]:
-        axes.set_axis_off()
+            rest.imshow(segmentation.picture(runs[task.name]["fastloss"].model), interpolation="nearest")
     figure.suptitle("The same training with a NumPy loss and with fastloss (float64, same seed)")
     return figure
 
@@ -222,7 +224,7 @@ def run(report: Report) -> None:
         "Time spent in the loss (value and gradient) while training",
         ("model and data", "steps", "NumPy", "fastloss", "ratio", "final loss", "difference", "held out"),
         notes=[
-            "ratio: NumPy's time over fastloss's. held out: accuracy, or R^2 for the regression; in brackets, before",
+            "ratio: NumPy's time over fastloss's. held out: accuracy, or R^2 for the regression; in brackets, before "
             "training. The accuracy of an embedding is that of the nearest neighbour among the training samples.",
             f"difference: the largest between the two training curves, relative; above {TOLERANCE:.0e} is an error.",
         ],

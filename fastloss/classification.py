@@ -670,7 +670,7 @@ def poly1_cross_entropy(
 
     so class indices and one-hot probabilities give the same number. The mean is that of `cross_entropy`. For a label y
     without smoothing the gradient is w_y (1 + epsilon p_y) (p - t); it and the loss keep their relative accuracy where
-    p_y is close to 1.
+    p_y is close to 1, but for an epsilon close to -1, where their terms cancel.
 
     Parameters
     ----------

@@ -239,22 +239,22 @@ def batch_hard_triplet(
 ) -> tuple[Array, tuple[()]]:  # fmt: skip
     """The triplets are chosen by |x|^2 + |y|^2 - 2 x y, of vectors centred against cancellation, and then measured."""
     (z,), n = inputs, len(weight)
-    centred = (z - z.mean(axis=0, dtype=float)).astype(z.dtype)
-    size = np.max(np.abs(centred))
+    size = np.max(np.abs(z))
     if not np.isfinite(size):
         for grad in grads:
             grad[...] = np.nan
         return np.full(n, np.nan), ()
-    unit = np.ldexp(1.0, np.frexp(size)[1])  # in it squares neither overflow nor vanish
-    centred /= unit
+    unit = np.ldexp(z.dtype.type(1), np.frexp(size)[1] - 1)
+    z = z / unit  # so squares neither overflow nor vanish
+    centred = (z - z.mean(axis=0, dtype=float)).astype(z.dtype)
     squares = np.einsum("ij,ij->i", centred, centred)
     best, index = np.full((2, n), -np.inf, z.dtype), np.zeros((2, n), np.int32)
     tiles = Tiles(centred, centred)
     for line in tiles.groups(by_rows=True):
         for i, j in line:
             kernels.pairs.mine(tiles.similarities(i, j), i.start, j.start, positives, squares, best, index)
-    near, far = (unit * kernels.pairs.distances(z / unit, k) for k in index)
-    gap = far - near
+    near, far = (kernels.pairs.distances(z, k) for k in index)
+    gap = float(unit) * (far - near)
     loss, slope = (np.logaddexp(0, gap), 1 / (1 + np.exp(-gap))) if soft else (gap + margin, gap + margin > 0)
     for grad in grads:
         for distance, k, sign in ((far, index[1], 1), (near, index[0], -1)):

@@ -221,13 +221,18 @@ def test_far_from_the_origin_distances_do_not_cancel(dtype):
     )
 
 
-def test_distances_do_not_overflow():
-    z = random(12, 3)
+@each_dtype
+@pytest.mark.parametrize("small", [False, True], ids=["large", "small"])
+def test_distances_of_any_size(dtype, small):
+    """Up to sums that overflow, and down to subnormal numbers. Gradients do not depend on the unit."""
+    z = np.round(random(12, 3) * 16).astype(dtype)
     labels = np.arange(12) // 3
-    expected = fl.batch_hard_triplet(z, labels, margin=0.0, reduction="none")
-    for unit in (2.0**1000, 2.0**-1000):
-        actual = fl.batch_hard_triplet(z * unit, labels, margin=0.0, reduction="none")
-        assert_close(actual / unit, expected, 4)
+    expected, grad = fl.batch_hard_triplet.value_and_grad(z, labels, margin=0.0, reduction="none")
+    info = np.finfo(dtype)
+    unit = info.smallest_subnormal if small else np.ldexp(dtype(1), info.maxexp - 7)
+    actual, scaled_grad = fl.batch_hard_triplet.value_and_grad(z * unit, labels, margin=0.0, reduction="none")
+    assert actual / unit == pytest.approx(np.round(expected) if small else expected, rel=1e-6)
+    assert_same_bits(scaled_grad, grad)
 
 
 @each_case
@@ -245,6 +250,28 @@ def test_nan_reaches_the_losses_it_touches(case, dtype, small_tiles, level):
     assert np.isnan(problem.value()) and np.all(np.isnan(leaves(grad)[0][2]))
 
 
+@each_case
+def test_nothing_to_average_has_no_gradient(case):
+    """A sample that is NaN does not change that."""
+    problem = case.problem((6, 3)).copied()
+    options = {"sample_weight": np.zeros(6)}
+    if "labels" in problem.inputs:
+        problem.inputs["labels"][:] = np.arange(6)
+        options = {}
+    problem.pred[2, 1] = np.nan
+    value, grad = problem.value_and_grad(**options)
+    assert value == 0 and all(np.all(g == 0) for g in leaves(grad))
+
+
+def test_sums_that_overflow_do_so_quietly():
+    z = np.array([[1e308], [0.0], [-1e308], [0.0]])
+    losses = fl.batch_hard_triplet(z, [0, 0, 1, 1], margin=0.0, reduction="none")
+    assert losses == pytest.approx([0, 1e308, 0, 1e308], rel=1e-14)
+    assert fl.batch_hard_triplet(z, [0, 0, 1, 1], margin=0.0, reduction="sum") == np.inf
+    with pytest.raises(ValueError, match="^the weights add up to inf, which float64 cannot divide by$"):
+        fl.info_nce(z, z, sample_weight=np.full(4, 1e308))
+
+
 @each_dtype
 def test_infinite_similarities(dtype):
     """-inf rules a pair out; a loss with a similarity of +inf is NaN, or inf."""
@@ -254,6 +281,8 @@ def test_infinite_similarities(dtype):
     assert_close(fl.info_nce(x, y, temperature=1.0, reduction="none"), np.array(expected, dtype), 4)
     y[2] = np.inf
     assert np.all(np.isnan(fl.info_nce(x, y, reduction="none")))
+    z = np.array([[np.inf, 0], [-1, 0], [-2, 1], [-1, -1]], dtype)  # -inf is a positive of the second and third
+    assert fl.supcon(z, [0, 0, 0, 1], reduction="none")[1:].tolist() == [np.inf, np.inf, 0]
 
 
 @pytest.mark.parametrize("dtype", ["b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", ">i4", ">u8"])

@@ -534,7 +534,8 @@ def pairs(
         arrays = [x.copy() for x in arrays]
     if counts is not None:
         weight *= counts(positives)
-    call.divide_by(weight.sum())
+    with np.errstate(all="ignore"):
+        call.divide_by(weight.sum())
 
     grads = call.grads if want != VALUE else ()
     for grad in grads:
@@ -542,11 +543,12 @@ def pairs(
     slopes = grads[:len(arrays)]
     if rows is not None:
         slopes = tuple([np.zeros_like(x) for x in arrays[:len(slopes)]])
-    losses = np.zeros(0)
-    if len(weight):
+    losses, total = 0.0, 0.0
+    if weight.any():
         with np.errstate(all="ignore"):
             losses, by_numbers = run(tuple(arrays), tuple(values), positives, weight * call.scale, slopes)
             losses = np.where(weight == 0, 0, weight * losses)
+            total = losses.sum()
             if rows is not None:
                 for grad, slope in zip(grads, slopes):
                     grad[rows] = slope
@@ -555,7 +557,7 @@ def pairs(
     if call.values is not None:
         call.values[...] = 0
         call.values[slice(None) if rows is None else rows] = losses
-    return call.result(losses.sum())
+    return call.result(total)
 
 
 cdef cnp.ndarray result_for(out, str name, cnp.ndarray x):

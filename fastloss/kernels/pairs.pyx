@@ -55,10 +55,15 @@ cdef inline void segments(const Tile* tile, Py_ssize_t i, Py_ssize_t* edge) noex
     edge[3] = tile.columns
 
 
-cdef inline void set_itself(const Tile* tile, Py_ssize_t i, floating* s, floating value) noexcept nogil:
-    """Set what row i has of sample i itself, if the batch meets itself."""
+cdef inline Py_ssize_t itself(const Tile* tile, Py_ssize_t i) noexcept nogil:
+    """Where row i has sample i itself, if the batch meets itself, else -1."""
     cdef Py_ssize_t j = tile.i0 + i - tile.j0
-    if tile.alike and 0 <= j < tile.columns:
+    return j if tile.alike and 0 <= j < tile.columns else -1
+
+
+cdef inline void set_itself(const Tile* tile, Py_ssize_t i, floating* s, floating value) noexcept nogil:
+    cdef Py_ssize_t j = itself(tile, i)
+    if j >= 0:
         s[j] = value
 
 
@@ -134,14 +139,14 @@ cdef void add_columns(
 
 
 cdef void add_positives(
-    const floating* s, Py_ssize_t n, floating k, double* of_row, double* of_column
+    const floating* s, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t own, floating k, double* of_row, double* of_column
 ) noexcept nogil:
-    """Add k s to the sums over positives; -inf is the sample itself."""
+    """Add k s to the sums over positives, but for the sample itself."""
     cdef Py_ssize_t j
     cdef double t
-    for j in range(n):
-        t = k * s[j]
-        if t > -INFINITY:
+    for j in range(start, stop):
+        if j != own:
+            t = k * s[j]
             of_row[0] += t
             if of_column != NULL:
                 of_column[j] += t
@@ -170,8 +175,8 @@ cdef void sum_tile(
                 if j < edge[q + 1]:
                     sum_row(s + j, edge[q + 1] - j, k, row_top + kind * row.n + i, row.mass + kind * row.n + i)
             add_positives(
-                s + edge[1], edge[2] - edge[1], k, row.mass + 2 * row.n + i,
-                NULL if top == NULL else column.mass + 2 * column.n + edge[1]
+                s, edge[1], edge[2], itself(tile, i), k, row.mass + 2 * row.n + i,
+                NULL if top == NULL else column.mass + 2 * column.n
             )
         if top == NULL:
             continue

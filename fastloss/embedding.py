@@ -566,7 +566,7 @@ def batch_hard_triplet(
     >>> import numpy as np, fastloss as fl
     >>> z = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 4.5]])
     >>> fl.batch_hard_triplet(z, [0, 0, 1], reduction="none").round(4)
-    array([1.5  , 2.9586, 0.    ])
+    array([1.5   , 2.9586, 0.    ])
     >>> round(fl.batch_hard_triplet(z, [0, 0, 1]), 4)
     2.2293
     """

@@ -221,6 +221,14 @@ def test_far_from_the_origin_distances_do_not_cancel(dtype):
     )
 
 
+def test_an_outlier_does_not_hide_who_is_hardest():
+    z = random(300, 4, dtype=np.float32)
+    z[0] = 1e6
+    labels = np.arange(300) // 5
+    actual = fl.batch_hard_triplet(z, labels, reduction="none")
+    assert actual == pytest.approx(fl.batch_hard_triplet(z.astype(float), labels, reduction="none"), rel=1e-6)
+
+
 @each_dtype
 @pytest.mark.parametrize("small", [False, True], ids=["large", "small"])
 def test_distances_of_any_size(dtype, small):

@@ -316,10 +316,11 @@ def info_nce(
         log(sum_j exp(s_ij)) - s_ii
 
     and with `symmetric` the mean of this and of its transpose, log(sum_j exp(s_ji)) - s_ii. The vectors are used as
-    given: normalise them where cosines are meant. It keeps its relative accuracy where it is small, and a temperature
-    of 0.001 does no harm. The N x N similarities never exist at once: the memory needed is that of two gradients and a
-    tile of 4 MB (float32). Symmetric losses, and batches above 8192, take one product of matrices more than the three
-    that the similarities and two gradients take.
+    given: normalise them where cosines are meant, u = x / |x|; from the gradient g by u, that by x is then
+    (g - (g . u) u) / |x|. The loss keeps its relative accuracy where it is small, and a temperature of 0.001 does no
+    harm. The N x N similarities never exist at once: the memory needed is that of two gradients and a tile of 4 MB
+    (float32). Symmetric losses, and batches above 8192, take one product of matrices more than the three that the
+    similarities and two gradients take.
 
     The gradient is that of the sum of the weighted losses also where ``reduction="none"``: a vector takes part in many
     of them. A sample of weight 0 is left out altogether, as query and as key; other weights are those of the samples'
@@ -365,8 +366,8 @@ def clip(want: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayLike
     Row i of `image` belongs to row i of `text`. With similarities s_ij = logit_scale image_i . text_j, the mean of
     log(sum_j exp(s_ij)) - s_ii and log(sum_j exp(s_ji)) - s_ii: the symmetric `info_nce`, with a gradient for the
     scale too. Scale and vectors are used as given; CLIP normalises the vectors and learns the logarithm of the scale,
-    whose slope is `logit_scale` times the slope here. As for accuracy, memory, weights and ``reduction="none"``, see
-    `info_nce`.
+    whose slope is `logit_scale` times the slope here. As for the gradient of normalising, accuracy, memory, weights and
+    ``reduction="none"``, see `info_nce`.
 
     Parameters
     ----------
@@ -413,8 +414,8 @@ def siglip(
 
     and "mean" is that over the N rows. Scale and bias are used as given; SigLIP normalises the vectors, learns the
     logarithm of the scale, and begins with a scale of 10 and a bias of -10, against the many negatives. It is cheaper
-    than `clip`, three matrix products and one pass. As for memory, weights (those of the images' rows) and
-    ``reduction="none"``, see `info_nce`.
+    than `clip`, three matrix products and one pass. As for the gradient of normalising, memory, weights (those of the
+    images' rows) and ``reduction="none"``, see `info_nce`.
 
     Parameters
     ----------
@@ -494,7 +495,8 @@ def supcon(want: int, /, z: ArrayLike, labels: ArrayLike, *, temperature: float 
 
     which is L_out of Khosla et al. A sample without positives has no loss, but is a negative of the others; "mean" is
     that over the samples with positives. The vectors are used as given: normalise them where cosines are meant. As for
-    accuracy, memory, weights and ``reduction="none"``, see `info_nce`. The work is that of two matrix products.
+    the gradient of that, accuracy, memory, weights and ``reduction="none"``, see `info_nce`. The work is that of two
+    matrix products.
 
     Parameters
     ----------

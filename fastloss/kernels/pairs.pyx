@@ -55,15 +55,10 @@ cdef inline void segments(const Tile* tile, Py_ssize_t i, Py_ssize_t* edge) noex
     edge[3] = tile.columns
 
 
-cdef inline Py_ssize_t itself(const Tile* tile, Py_ssize_t i) noexcept nogil:
-    """Where row i has sample i itself, if the batch meets itself, else -1."""
-    cdef Py_ssize_t j = tile.i0 + i - tile.j0
-    return j if tile.alike and 0 <= j < tile.columns else -1
-
-
 cdef inline void set_itself(const Tile* tile, Py_ssize_t i, floating* s, floating value) noexcept nogil:
-    cdef Py_ssize_t j = itself(tile, i)
-    if j >= 0:
+    """Set what row i has of sample i itself, if the batch meets itself."""
+    cdef Py_ssize_t j = tile.i0 + i - tile.j0
+    if tile.alike and 0 <= j < tile.columns:
         s[j] = value
 
 
@@ -139,17 +134,25 @@ cdef void add_columns(
 
 
 cdef void add_positives(
-    const floating* s, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t own, floating k, double* of_row, double* of_column
+    const floating* s, Py_ssize_t n, floating k, double* of_row, double* of_column
 ) noexcept nogil:
-    """Add k s to the sums over positives, but for the sample itself."""
-    cdef Py_ssize_t j
-    cdef double t
-    for j in range(start, stop):
-        if j != own:
-            t = k * s[j]
-            of_row[0] += t
-            if of_column != NULL:
-                of_column[j] += t
+    """Add k s to the sums over positives."""
+    cdef double[LANES] lane
+    cdef Py_ssize_t i = 0, j
+    if n == 0:
+        return
+    for j in range(LANES):
+        lane[j] = 0
+    while i + LANES <= n:
+        for j in range(LANES):
+            lane[j] += k * s[i + j]
+        i += LANES
+    for j in range(n - i):
+        lane[j] += k * s[i + j]
+    of_row[0] += ordered_sum(lane, LANES)
+    if of_column != NULL:
+        for j in range(n):
+            of_column[j] += k * s[j]
 
 
 cdef void sum_tile(
@@ -168,16 +171,17 @@ cdef void sum_tile(
         first, stop = block * BLOCK, min((block + 1) * BLOCK, tile.rows)
         for i in range(first, stop):
             s = <floating*> tile.data + i * n
-            set_itself(tile, i, s, <floating> -INFINITY)
             segments(tile, i, edge)
+            set_itself(tile, i, s, <floating> 0)  # a sample is no positive of its own,
+            add_positives(
+                s + edge[1], edge[2] - edge[1], k, row.mass + 2 * row.n + i,
+                NULL if top == NULL else column.mass + 2 * column.n + edge[1]
+            )
+            set_itself(tile, i, s, <floating> -INFINITY)  # and in no other sum
             for q in range(SEGMENTS):
                 kind, j = q % 2, edge[q]
                 if j < edge[q + 1]:
                     sum_row(s + j, edge[q + 1] - j, k, row_top + kind * row.n + i, row.mass + kind * row.n + i)
-            add_positives(
-                s, edge[1], edge[2], itself(tile, i), k, row.mass + 2 * row.n + i,
-                NULL if top == NULL else column.mass + 2 * column.n
-            )
         if top == NULL:
             continue
         for kind in range(2):

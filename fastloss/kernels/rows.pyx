@@ -2,21 +2,22 @@
 
 One pass over a row of each input sums up what these take, the function of the loss makes of it the loss and its slopes,
 and a second pass writes the gradients, by the chain rule. A tile is as many whole rows as fit a piece, which is then
-read from memory once; or it is one row, of several pieces. Sums are in double precision: a float32 square cannot
-overflow.
+read from memory once; or it is one row, of several pieces. Short rows are transposed, so that a vector register holds
+one element of many rows. Sums are in double precision: a float32 square cannot overflow.
 """
 
 from cython cimport floating
 from cython.parallel cimport prange
 cimport numpy as cnp
-from libc.float cimport DBL_MAX
-from libc.math cimport INFINITY, NAN, frexp, isfinite, ldexp, sqrt
+from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport INFINITY, NAN, frexp, isfinite, ldexp
 
+from fastloss.kernels.class_axis cimport transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
 from fastloss.kernels.tiles cimport (
     LANES, MAX_CHUNKS, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, weighted_sum
 )
-from fastloss.kernels.vecmath cimport at_most, fabs, pow, sum_lanes
+from fastloss.kernels.vecmath cimport at_least, at_most, fabs, pow, sqrt, sum_lanes
 
 cnp.import_array()
 
@@ -24,7 +25,8 @@ cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
-    PIECE = 512         # elements of a vector
+    PIECE = 1024        # elements of a vector
+    SHORT = 24          # elements of a vector: up to here, lanes across rows beat a pass along each
     MAX_ROWS = 128      # in a tile
     FAR = 262144        # elements from which an input is not expected in the cache
     MAX_LOSSES = 16
@@ -39,81 +41,63 @@ cdef enum:
     SLOPE               # and from here on its derivatives by the distances, or by the cosine
     OUTPUTS = 4
 
-ctypedef void (*function)(const double* s, double label, const double* c, double* out) noexcept nogil
-
 cdef inline double positive(double x) noexcept nogil: return 0 if x <= 0 else x  # NaN stays
+cdef inline double step(double x) noexcept nogil: return 1.0 if x > 0 else 0.0
 
 
-cdef void contrastive(const double* s, double same, const double* c, double* out) noexcept nogil:
+cdef inline void contrastive(const double* s, double same, const double* c, double* out) noexcept nogil:
     """c: the margin."""
     cdef double gap = positive(c[0] - s[0]), pull = s[0] if same else -gap
     out[VALUE] = pull * pull / 2
     out[SLOPE] = pull
 
 
-cdef void triplet(const double* s, double label, const double* c, double* out) noexcept nogil:
+cdef inline void triplet(const double* s, double label, const double* c, double* out) noexcept nogil:
     """c: the margin."""
     out[VALUE] = positive(s[0] - s[1] + c[0])
-    out[SLOPE] = out[VALUE] > 0
+    out[SLOPE] = step(out[VALUE])
     out[SLOPE + 1] = -out[SLOPE]
 
 
-cdef void triplet_swap(const double* s, double label, const double* c, double* out) noexcept nogil:
+cdef inline void triplet_swap(const double* s, double label, const double* c, double* out) noexcept nogil:
     """c: the margin."""
-    cdef double share = 1 if s[1] < s[2] else (0 if s[1] > s[2] else 0.5)
+    cdef double share = 1.0 if s[1] < s[2] else (0.0 if s[1] > s[2] else 0.5)
     cdef double near = s[1] if (s[1] < s[2]) | (s[1] != s[1]) else s[2]  # NaN if one is
     out[VALUE] = positive(s[0] - near + c[0])
-    out[SLOPE] = out[VALUE] > 0
+    out[SLOPE] = step(out[VALUE])
     out[SLOPE + 1] = -out[SLOPE] * share
     out[SLOPE + 2] = -out[SLOPE] * (1 - share)
 
 
-cdef void cosine_embedding(const double* s, double label, const double* c, double* out) noexcept nogil:
+cdef inline void cosine_embedding(const double* s, double label, const double* c, double* out) noexcept nogil:
     """c: the margin."""
     out[VALUE] = s[1] if label > 0 else positive(s[0] - c[0])
-    out[SLOPE] = -1 if label > 0 else out[VALUE] > 0
+    out[SLOPE] = -1.0 if label > 0 else step(out[VALUE])
 
 
-cdef void cosine_distance(const double* s, double label, const double* c, double* out) noexcept nogil:
+cdef inline void cosine_distance(const double* s, double label, const double* c, double* out) noexcept nogil:
     out[VALUE] = s[1]
     out[SLOPE] = -1
 
 
-LOSSES = {}  # name -> place in the table
-
-cdef struct Loss:
-    function of
-    int distances       # how many; of a cosine 0
-
-cdef Loss[MAX_LOSSES] TABLE
-
-
-cdef add(str name, function of, int distances):
-    cdef int place = len(LOSSES)
-    if place == MAX_LOSSES:
-        raise IndexError("the table of losses is full: raise MAX_LOSSES")
-    TABLE[place] = Loss(of, distances)
-    LOSSES[name] = place
-
-
-add("contrastive", contrastive, 1)
-add("triplet", triplet, 2)
-add("triplet_swap", triplet_swap, 3)
-add("cosine_embedding", cosine_embedding, 0)
-add("cosine_distance", cosine_distance, 0)
-
 # ---------------------------------------------------------------------------------------------------------------------
 
-DOMAINS = {None: ANY, "sign": SIGN, "zero or one": ZERO_OR_ONE}
+cdef struct Call
+cdef struct Tile
+
+ctypedef void (*loss_of_rows)(const Call*, Tile*) noexcept nogil
 
 cdef struct Call:
-    Loss loss
+    loss_of_rows loss
+    int distances           # how many; of a cosine 0
     double p                # of the norm
     double eps              # added to each difference
     double[MAX_PARAMETERS] parameters
     Py_ssize_t rows
     Py_ssize_t length       # of a row
     Py_ssize_t block        # rows in a tile
+    Py_ssize_t ahead        # rows from that at work to that asked for
+    bint across             # whether lanes are across rows: element c of row r is at c * block + r of a transposed copy
     int inputs
     const void* data[3]
     int typenum[3]
@@ -131,51 +115,158 @@ cdef struct Tile:
     Py_ssize_t start            # the first row
     Py_ssize_t n                # rows
     Py_ssize_t pieces           # of each
-    Py_ssize_t loaded           # the piece that is in `v`; -1 for none
-    void* buffer                # three pieces
-    void* v[3]                  # elements: of the differences whose norms are the distances, or of the inputs
-    int vectors                 # how many of these
-    bint scaled                 # whether a scale is other than 1
-    double[3][MAX_ROWS] scale   # of v, powers of two, against overflow of squares
-    double[3][MAX_ROWS] size    # the norms of v
-    double[3][MAX_ROWS] other   # dot product, deviation from parallel, or numbers of largest elements
+    Py_ssize_t loaded           # the piece that is in `x`; -1 for none
+    Py_ssize_t length           # of that
+    const void* x[3]            # its elements, of the inputs
+    int vectors                 # whose norms are taken: of the differences that are the distances, or of the inputs
+    bint scaled                 # whether a scale may be other than 1
+    double[3][MAX_ROWS] scale   # of these vectors, powers of two, against overflow of squares
+    double[3][MAX_ROWS] size    # their norms
+    double[3][MAX_ROWS] other   # of cosines, what `find_cosines` says; numbers of largest elements
+    double[3][MAX_ROWS] s       # what the loss is a function of
     double[3][MAX_ROWS] slope   # the derivatives of the loss
     double[MAX_ROWS] weight
     double[MAX_ROWS] label
     double[MAX_ROWS] value
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Sums over (a piece of) one row
 
-
-cdef inline double product(double x, double y, double a, double b) noexcept nogil: return x * y
-cdef inline double magnitude(double x, double y, double a, double b) noexcept nogil: return fabs(x)
-cdef inline double power(double x, double y, double a, double b) noexcept nogil: return pow(fabs(x), a)
-cdef inline double is_of_size(double x, double y, double a, double b) noexcept nogil: return fabs(x) == a
-cdef inline double deviation(double x, double y, double a, double b) noexcept nogil:
-    return (x * a - y * b) * (x * a - y * b)
-
-
-cdef inline double total(
-    double (*term)(double, double, double, double) noexcept nogil,
-    const floating* x, const floating* y, double a, double b, Py_ssize_t n
+cdef inline void settle(
+    void (*loss)(const double*, double, const double*, double*) noexcept nogil, int slopes, const Call* call, Tile* t
 ) noexcept nogil:
-    cdef double[LANES] lane
-    cdef double few = 0
-    cdef Py_ssize_t i = 0, j
-    if n < LANES:
-        for i in range(n):
-            few += term(x[i], y[i], a, b)
-        return few
-    for j in range(LANES):
-        lane[j] = 0
-    while i + LANES <= n:
-        for j in range(LANES):
-            lane[j] += term(x[i + j], y[i + j], a, b)
-        i += LANES
-    for j in range(n - i):
-        lane[j] += term(x[i + j], y[i + j], a, b)
-    return sum_lanes(lane)
+    """The losses of the rows, and their derivatives by the distances or by the cosine, weighted and scaled."""
+    cdef double[MAX_PARAMETERS] c
+    cdef double[3] s
+    cdef double[OUTPUTS] out
+    cdef double scale = call.scale, factor, slope
+    cdef Py_ssize_t r
+    cdef int k
+    for k in range(MAX_PARAMETERS):
+        c[k] = call.parameters[k]
+    for r in range(t.n):
+        for k in range(3):
+            s[k] = t.s[k][r]
+        loss(s, t.label[r], c, out)
+        t.value[r] = out[VALUE]
+        factor = at_most(scale * t.weight[r], <double> DBL_MAX)
+        for k in range(slopes):
+            # Of a loss that is NaN, so are all gradients; what a loss does not depend on has none, be it infinite.
+            slope = out[SLOPE + k] * factor if out[VALUE] == out[VALUE] else <double> NAN
+            t.slope[k][r] = 0 if t.weight[r] == 0 else slope
+
+
+cdef void contrastive_rows(const Call* call, Tile* t) noexcept nogil: settle(contrastive, 1, call, t)
+cdef void triplet_rows(const Call* call, Tile* t) noexcept nogil: settle(triplet, 2, call, t)
+cdef void triplet_swap_rows(const Call* call, Tile* t) noexcept nogil: settle(triplet_swap, 3, call, t)
+cdef void cosine_embedding_rows(const Call* call, Tile* t) noexcept nogil: settle(cosine_embedding, 1, call, t)
+cdef void cosine_distance_rows(const Call* call, Tile* t) noexcept nogil: settle(cosine_distance, 1, call, t)
+
+LOSSES = {}  # name -> place in the table
+
+cdef struct Loss:
+    loss_of_rows rows
+    int distances           # how many; of a cosine 0
+
+cdef Loss[MAX_LOSSES] TABLE
+
+
+cdef add(str name, loss_of_rows rows, int distances):
+    cdef int place = len(LOSSES)
+    if place == MAX_LOSSES:
+        raise IndexError("the table of losses is full: raise MAX_LOSSES")
+    TABLE[place] = Loss(rows, distances)
+    LOSSES[name] = place
+
+
+add("contrastive", contrastive_rows, 1)
+add("triplet", triplet_rows, 2)
+add("triplet_swap", triplet_swap_rows, 3)
+add("cosine_embedding", cosine_embedding_rows, 0)
+add("cosine_distance", cosine_distance_rows, 0)
+
+DOMAINS = {None: ANY, "sign": SIGN, "zero or one": ZERO_OR_ONE}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A piece of each row
+
+cdef inline void turn_few(
+    Py_ssize_t columns, bint back, const floating* x, floating* y, Py_ssize_t n, Py_ssize_t stride
+) noexcept nogil:
+    cdef Py_ssize_t r, c
+    for r in range(n):
+        for c in range(columns):
+            if back:
+                y[r * columns + c] = x[c * stride + r]
+            else:
+                y[c * stride + r] = x[r * columns + c]
+
+
+cdef inline void turn(bint back, const Call* call, const floating* x, floating* y, Py_ssize_t n) noexcept nogil:
+    """Transpose n rows x into columns y of a tile, or back."""
+    if call.length == 1:
+        turn_few(1, back, x, y, n, call.block)
+    elif call.length == 2:
+        turn_few(2, back, x, y, n, call.block)
+    elif call.length == 3:
+        turn_few(3, back, x, y, n, call.block)
+    elif back:
+        transpose(x, call.block, call.length, n, y, call.length)
+    else:
+        transpose(x, call.length, n, call.length, y, call.block)
+
+
+cdef void fetch(const Call* call, Tile* t, floating* buffer, Py_ssize_t piece) noexcept nogil:
+    """Make `x` a piece of each row."""
+    cdef Py_ssize_t start = t.start * call.length + piece * PIECE
+    cdef const floating* x
+    cdef int k
+    if t.loaded == piece:
+        return
+    t.loaded = piece
+    t.length = min(call.length - piece * PIECE, PIECE)
+    for k in range(call.inputs):
+        x = <const floating*> call.data[k] + start
+        if not call.direct[k]:
+            x = buffer + (3 + k) * PIECE
+            load(call.data[k], call.typenum[k], start, <floating*> x, t.n * t.length)
+        if call.across:
+            turn(False, call, x, buffer + k * PIECE, t.n)
+            x = buffer + k * PIECE
+        t.x[k] = x
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sums over (a piece of) each row: of terms of an element of two vectors, their scales or sizes, and a constant of all
+
+cdef struct Terms:
+    int first               # vectors
+    int second
+    const double* a         # for each row
+    const double* b
+    double* result
+
+
+cdef inline double square(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    cdef double d = x - y + eps
+    return d * d
+cdef inline double scaled_square(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    cdef double d = (x - y + eps) * a
+    return d * d
+cdef inline double power(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return pow(fabs(<double> (x - y + eps) * a), p)
+cdef inline double distance(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return fabs(x - y + eps)
+cdef inline double is_of_size(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return 1.0 if <double> fabs(x - y + eps) == a else 0.0
+
+cdef inline double magnitude(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return fabs(x)
+cdef inline double scaled(floating x, double scale) noexcept nogil:
+    """A sum of squares of float32 needs no scale."""
+    return x if floating is float else x * scale
+cdef inline double product(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return scaled(x, a) * scaled(y, b)
+cdef inline double deviation(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    return (x * a - y * b) * (x * a - y * b)
 
 
 cdef inline double larger(double x, double y) noexcept nogil:
@@ -183,333 +274,414 @@ cdef inline double larger(double x, double y) noexcept nogil:
     return x if (x >= y) | (x != x) else y
 
 
-cdef double largest(const floating* x, double start, Py_ssize_t n) noexcept nogil:
-    """The largest magnitude, at least `start`; NaN if one is NaN."""
-    cdef double[LANES] lane
-    cdef Py_ssize_t i = 0, j
-    for j in range(LANES):
-        lane[j] = start
-    while i + LANES <= n:
-        for j in range(LANES):
-            lane[j] = larger(lane[j], fabs(<double> x[i + j]))
-        i += LANES
-    for j in range(n - i):
-        lane[j] = larger(lane[j], fabs(<double> x[i + j]))
-    for j in range(min(n, LANES)):
-        start = larger(start, lane[j])
-    return start
+cdef inline double joined(bint largest, double x, double y) noexcept nogil:
+    return larger(x, y) if largest else x + y
 
 
-cdef double dot(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
-    return total(product, x, y, 0, 0, n)
-cdef double sum_abs(const floating* x, Py_ssize_t n) noexcept nogil:
-    return total(magnitude, x, x, 0, 0, n)
-cdef double sum_powers(const floating* x, double p, Py_ssize_t n) noexcept nogil:
-    return total(power, x, x, p, 0, n)
-cdef double count(const floating* x, double size, Py_ssize_t n) noexcept nogil:
-    return total(is_of_size, x, x, size, 0, n)
-cdef double deviations(const floating* x, const floating* y, double a, double b, Py_ssize_t n) noexcept nogil:
-    return total(deviation, x, y, a, b, n)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# First pass
-
-cdef void subtract(
-    const floating* x, const floating* y, const floating* z, floating* a, floating* b, floating* c, double epsilon,
-    int distances, Py_ssize_t n
+cdef inline void sums(
+    double (*term)(floating, floating, double, double, floating, double) noexcept nogil, bint largest, const Call* call,
+    const Tile* t, Terms* s
 ) noexcept nogil:
-    cdef floating eps = <floating> epsilon, x_i, y_i, z_i
-    cdef Py_ssize_t i
-    if distances == 1:
-        for i in range(n):
-            a[i] = x[i] - y[i] + eps
-    elif distances == 2:
-        for i in range(n):
-            x_i = x[i]
-            a[i] = x_i - y[i] + eps
-            b[i] = x_i - z[i] + eps
-    else:
-        for i in range(n):
-            x_i = x[i]
-            y_i = y[i]
-            z_i = z[i]
-            a[i] = x_i - y_i + eps
-            b[i] = x_i - z_i + eps
-            c[i] = y_i - z_i + eps
+    """Add to the results of the rows their terms; or make them the largest of these, if it is larger."""
+    cdef const floating* x = <const floating*> t.x[s.first]
+    cdef const floating* y = <const floating*> t.x[s.second]
+    cdef const double* a = s.a
+    cdef const double* b = s.b
+    cdef double* result = s.result
+    cdef floating eps = <floating> call.eps
+    cdef double p = call.p, a_r, b_r
+    cdef double[LANES] lane
+    cdef Py_ssize_t n = t.length, r = 0, c, j, k
+    while r < t.n:
+        if call.across:  # what lanes beyond the last row come to is read by nobody
+            for k in range(LANES):
+                lane[k] = result[r + k]
+            for c in range(n):
+                for k in range(LANES):
+                    j = c * call.block + r + k
+                    lane[k] = joined(largest, lane[k], term(x[j], y[j], a[r + k], b[r + k], eps, p))
+            for k in range(LANES):
+                result[r + k] = lane[k]
+            r += LANES
+        else:
+            a_r = a[r]
+            b_r = b[r]
+            for k in range(LANES):
+                lane[k] = 0
+            c = 0
+            while c + LANES <= n:
+                for k in range(LANES):
+                    lane[k] = joined(largest, lane[k], term(x[c + k], y[c + k], a_r, b_r, eps, p))
+                c += LANES
+            for k in range(n - c):
+                lane[k] = joined(largest, lane[k], term(x[c + k], y[c + k], a_r, b_r, eps, p))
+            if largest:
+                for k in range(LANES):
+                    result[r] = larger(result[r], lane[k])
+            else:
+                result[r] += sum_lanes(lane)
+            x += n
+            y += n
+            r += 1
 
 
-cdef Py_ssize_t fetch(const Call* call, Tile* t, floating* _, Py_ssize_t piece) noexcept nogil:
-    """Make `v` a piece of each row, all of them where these are short; the number of elements of one row."""
-    cdef Py_ssize_t length = min(call.length - piece * PIECE, PIECE), n = t.n * length, i, r
-    cdef Py_ssize_t start = t.start * call.length + piece * PIECE
-    cdef floating* buffer = <floating*> t.buffer
-    cdef const floating* x[3]
-    cdef floating* v
-    cdef int k
-    if t.loaded == piece:
-        return length
-    t.loaded = piece
-    for k in range(call.inputs):
-        x[k] = <const floating*> call.data[k] + start
-        if not call.direct[k] or call.loss.distances == 0 and t.scaled:
-            load(call.data[k], call.typenum[k], start, buffer + k * PIECE, n)
-            x[k] = buffer + k * PIECE
-    for k in range(3):
-        t.v[k] = <void*> x[k] if call.loss.distances == 0 and k < 2 else buffer + k * PIECE
-    if call.loss.distances > 0:
-        subtract(
-            x[0], x[1], x[2], buffer, buffer + PIECE, buffer + 2 * PIECE, call.eps, call.loss.distances, n
-        )
-    if t.scaled:
-        for k in range(t.vectors):
-            v = <floating*> t.v[k]
-            for r in range(t.n):
-                for i in range(r * length, (r + 1) * length):
-                    v[i] = <floating> (v[i] * t.scale[k][r])
-    return length
+# Each is a function of its own, or their loops would run out of registers.
+cdef void squares(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(square[floating], False, c, t, s)
+cdef void scaled_squares(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(scaled_square[floating], False, c, t, s)
+cdef void powers(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(power[floating], False, c, t, s)
+cdef void distances(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(distance[floating], False, c, t, s)
+cdef void largest_distances(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(distance[floating], True, c, t, s)
+cdef void count(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(is_of_size[floating], False, c, t, s)
+cdef void largest_magnitudes(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(magnitude[floating], True, c, t, s)
+cdef void products(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(product[floating], False, c, t, s)
+cdef void deviations(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
+    sums(deviation[floating], False, c, t, s)
 
 
-cdef void find_norms(const Call* call, Tile* t, floating* _) noexcept nogil:
-    cdef Py_ssize_t piece, r, n
+cdef void total(
+    void (*terms)(const Call*, const Tile*, Terms*, floating*) noexcept nogil, const Call* call, Tile* t,
+    floating* buffer, int k, int second, const double* a, const double* b, double* result
+) noexcept nogil:
+    """Sums over whole rows: of the k-th pair of vectors, or of vectors k and `second`."""
+    cdef Terms s = Terms(k, second, a, b, result)
+    cdef Py_ssize_t piece, r
+    if call.distances > 0:
+        s.first, s.second = k // 2, (k + 3) // 2
+    for r in range(t.n):
+        result[r] = 0
+    for piece in range(t.pieces):
+        fetch(call, t, buffer, piece)
+        terms(call, t, &s, buffer)
+
+
+cdef void find_norms(const Call* call, Tile* t, floating* buffer) noexcept nogil:
     cdef double* size
-    cdef const floating* x
+    cdef const double* scale
     cdef int k
     for k in range(t.vectors):
-        for r in range(t.n):
-            t.size[k][r] = 0
-    for piece in range(t.pieces):
-        n = fetch(call, t, _, piece)
-        for k in range(t.vectors):
-            size = t.size[k]
-            x = <const floating*> t.v[k]
-            for r in range(t.n):
-                if call.p == 2:
-                    size[r] += dot(x + r * n, x + r * n, n)
-                elif call.p == 1:
-                    size[r] += sum_abs(x + r * n, n)
-                elif call.p == INFINITY:
-                    size[r] = largest(x + r * n, size[r], n)
-                else:
-                    size[r] += sum_powers(x + r * n, call.p, n)
+        size, scale = t.size[k], t.scale[k]
+        if call.distances == 0:
+            total(products[floating], call, t, buffer, k, k, scale, scale, size)
+        elif call.p == 1:
+            total(distances[floating], call, t, buffer, k, k, scale, scale, size)
+        elif call.p == INFINITY:
+            total(largest_distances[floating], call, t, buffer, k, k, scale, scale, size)
+        elif call.p != 2:
+            total(powers[floating], call, t, buffer, k, k, scale, scale, size)
+        elif t.scaled:
+            total(scaled_squares[floating], call, t, buffer, k, k, scale, scale, size)
+        else:
+            total(squares[floating], call, t, buffer, k, k, scale, scale, size)
 
 
-cdef void find_scales(const Call* call, Tile* t, floating* _) noexcept nogil:
-    """Set scales that bring the largest element of each vector close to 1."""
-    cdef Py_ssize_t piece, r, n
-    cdef double* scale
-    cdef int k, exponent
-    for piece in range(t.pieces):
-        n = fetch(call, t, _, piece)
-        for k in range(t.vectors):
-            for r in range(t.n):
-                scale = &t.scale[k][r]
-                scale[0] = largest(<const floating*> t.v[k] + r * n, 0 if piece == 0 else scale[0], n)
-    for k in range(t.vectors):
-        for r in range(t.n):
-            scale = &t.scale[k][r]
-            frexp(scale[0], &exponent)
-            scale[0] = ldexp(1, max(-1000, min(1000, -exponent))) if isfinite(scale[0]) and scale[0] > 0 else 1
-    t.scaled = True
-    t.loaded = -1
+cdef inline bint out_of_range(double size) noexcept nogil:
+    """Whether a sum of squares may have lost something to overflow or underflow; that of float32 cannot."""
+    return (size > 1e290) | (size < 1e-270)
 
 
-cdef bint out_of_range(const Tile* t, floating* _) noexcept nogil:
-    """Whether a sum of squares, or one over its root, may have lost something to overflow or underflow."""
-    cdef double high = 1e70 if floating is float else 1e290, low = 1e-70 if floating is float else 1e-270
+cdef bint any_out_of_range(const Tile* t) noexcept nogil:
     cdef Py_ssize_t r
     cdef int k, bad = 0
     for k in range(t.vectors):
         for r in range(t.n):
-            bad |= (t.size[k][r] > high) | (t.size[k][r] < low)
+            bad |= out_of_range(t.size[k][r])
     return bad
 
 
-cdef void add_up(const Call* call, Tile* t, floating* _) noexcept nogil:
-    """Find the norms of the vectors, and what else the derivatives take."""
-    cdef Py_ssize_t piece, r, n
-    cdef const floating* x
-    cdef const floating* y
-    cdef double a, b
+cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogil:
+    """Set scales that bring the largest element close to 1, of sums of squares only where these are out of range."""
+    cdef Py_ssize_t r
+    cdef double* scale
+    cdef int k, exponent
+    for k in range(t.vectors):
+        scale = t.scale[k]
+        if call.distances == 0:
+            total(largest_magnitudes[floating], call, t, buffer, k, k, scale, scale, scale)
+        else:
+            total(largest_distances[floating], call, t, buffer, k, k, scale, scale, scale)
+        for r in range(t.n):
+            if isfinite(scale[r]) and scale[r] > 0 and (call.p != 2 or out_of_range(t.size[k][r])):
+                frexp(scale[r], &exponent)
+                scale[r] = ldexp(1, max(-1000, min(1000, -exponent)))
+            else:
+                scale[r] = 1
+    t.scaled = True
+
+
+cdef void find_cosines(const Call* call, Tile* t, floating* buffer) noexcept nogil:
+    """The cosine, and 1 - cosine more accurately: of nearly parallel vectors from |x / |x| - y / |y||^2."""
+    cdef double* cosine = t.s[0]
+    cdef double* distance = t.s[1]
+    cdef double* a = t.other[0]
+    cdef double* b = t.other[1]
+    cdef double* squared = t.other[2]
+    cdef double p, q, low
+    cdef bint parallel = False
+    cdef Py_ssize_t r
+    total(products[floating], call, t, buffer, 0, 1, t.scale[0], t.scale[1], cosine)
+    for r in range(t.n):
+        p = t.size[0][r]
+        q = t.size[1][r]
+        cosine[r] = 0.0 if (p == 0) | (q == 0) else cosine[r] / p / q
+        distance[r] = 1 - cosine[r]
+        # The larger one is brought to the length of the smaller, which cannot overflow.
+        low = q if q < p else p
+        a[r] = t.scale[0][r] * (low / p)
+        b[r] = t.scale[1][r] * (-low / q if cosine[r] < 0 else low / q)
+        parallel |= fabs(cosine[r]) > 0.5
+    if parallel:
+        total(deviations[floating], call, t, buffer, 0, 1, a, b, squared)
+        for r in range(t.n):
+            low = t.size[1][r] if t.size[1][r] < t.size[0][r] else t.size[0][r]
+            p = squared[r] / low / low / 2
+            if fabs(cosine[r]) > 0.5:
+                distance[r] = p if cosine[r] > 0 else 2 - p
+                cosine[r] = 1 - p if cosine[r] > 0 else p - 1
+
+
+cdef void add_up(const Call* call, Tile* t, floating* buffer) noexcept nogil:
+    """Find what the loss is a function of, and what else its derivatives take."""
+    cdef double one_by_p = 1 / call.p
+    cdef Py_ssize_t r
     cdef int k
     t.scaled = False
-    t.loaded = -1
     for k in range(t.vectors):
         for r in range(t.n):
             t.scale[k][r] = 1
-            t.other[k][r] = 0
     if call.p != 1 and call.p != 2 and call.p != INFINITY:
-        find_scales(call, t, _)
-    find_norms(call, t, _)
-    if call.p == 2 and out_of_range(t, _):
-        find_scales(call, t, _)
-        find_norms(call, t, _)
+        find_scales(call, t, buffer)
+    find_norms(call, t, buffer)
+    if call.p == 2 and floating is double and any_out_of_range(t):
+        find_scales(call, t, buffer)
+        find_norms(call, t, buffer)
     for k in range(t.vectors):
         if call.p == 2:
             for r in range(t.n):
                 t.size[k][r] = sqrt(t.size[k][r])
         elif call.p != 1 and call.p != INFINITY:
             for r in range(t.n):
-                t.size[k][r] = pow(t.size[k][r], 1 / call.p)
-    if call.loss.distances == 0:
-        for piece in range(t.pieces):
-            n = fetch(call, t, _, piece)
-            x = <const floating*> t.v[0]
-            y = <const floating*> t.v[1]
-            for r in range(t.n):
-                t.other[0][r] += dot(x + r * n, y + r * n, n)
-        for piece in range(t.pieces):
-            n = fetch(call, t, _, piece)
-            x = <const floating*> t.v[0]
-            y = <const floating*> t.v[1]
-            for r in range(t.n):
-                if fabs(t.other[0][r]) > 0.5 * t.size[0][r] * t.size[1][r]:
-                    a = 1 / t.size[0][r]
-                    b = 1 / (-t.size[1][r] if t.other[0][r] < 0 else t.size[1][r])
-                    t.other[1][r] += deviations(x + r * n, y + r * n, a, b, n)
+                t.size[k][r] = pow(t.size[k][r], one_by_p)
+        for r in range(t.n):
+            t.s[k][r] = t.size[k][r] / t.scale[k][r]
+    if call.distances == 0:
+        find_cosines(call, t, buffer)
     elif call.p == INFINITY and call.grad[0] != NULL:
-        for piece in range(t.pieces):
-            n = fetch(call, t, _, piece)
-            for k in range(t.vectors):
-                for r in range(t.n):
-                    t.other[k][r] += count(<const floating*> t.v[k] + r * n, t.size[k][r], n)
+        for k in range(t.vectors):
+            total(count[floating], call, t, buffer, k, k, t.size[k], t.size[k], t.other[k])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Second pass
+# Second pass: the derivatives of a norm by an element, where b = 0 says that there is none. b * c is the slope by size.
 
-cdef inline void settle(const Call* call, Tile* t, Py_ssize_t r) noexcept nogil:
-    """The loss of a row, and its derivatives by the distances or by the cosine, weighted and scaled."""
-    cdef double[3] s
-    cdef double[OUTPUTS] out
-    cdef double factor = at_most(call.scale * t.weight[r], <double> DBL_MAX), size = t.size[0][r] * t.size[1][r]
+cdef inline floating by_euclidean(floating d, double a, floating b, floating c, double p) noexcept nogil:
+    return 0 if b == 0 else d * b * c
+cdef inline floating by_sum(floating d, double a, floating b, floating c, double p) noexcept nogil:
+    return c if d > 0 else (-c if d < 0 else c * 0)  # NaN stays
+cdef inline floating by_largest(floating d, double a, floating b, floating c, double p) noexcept nogil:
+    return 0 * c if (fabs(d) != b) | (b == 0) else (c if d > 0 else -c)
+cdef inline floating by_power(floating d, double a, floating b, floating c, double p) noexcept nogil:
+    cdef double slope = c * pow(fabs(d * a) / b, p - 1)
+    return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
+
+
+cdef inline void prefetch_row(const Call* call, const Tile* t, Py_ssize_t r, const floating* _) noexcept nogil:
+    """Ask for a row that comes soon: a piece is too short a stretch for the hardware to foresee it."""
+    cdef Py_ssize_t row = t.start + call.ahead + r, start = row * call.length, i
     cdef int k
-    if call.loss.distances > 0:
-        for k in range(call.loss.distances):
-            s[k] = t.size[k][r] / t.scale[k][r]
-    elif size == 0:
-        s[0] = 0
-        s[1] = 1
-    else:
-        s[0] = t.other[0][r] / size
-        s[1] = 1 - s[0]
-        if fabs(t.other[0][r]) > 0.5 * size:
-            s[1] = t.other[1][r] / 2 if s[0] > 0 else 2 - t.other[1][r] / 2
-            s[0] = 1 - s[1] if s[0] > 0 else t.other[1][r] / 2 - 1
-        t.other[0][r] = s[0]
-    call.loss.of(s, t.label[r], call.parameters, out)
-    t.value[r] = out[VALUE]
-    for k in range(max(1, call.loss.distances)):
-        # Of a loss that is NaN, so are all gradients; what a loss does not depend on has none, be it infinite.
-        t.slope[k][r] = 0 if t.weight[r] == 0 else (out[SLOPE + k] * factor if out[VALUE] == out[VALUE] else NAN)
+    if row >= call.rows:
+        return
+    for k in range(3):
+        if k < call.inputs and call.direct[k]:
+            for i in range(0, call.length, 16):
+                prefetch(<const floating*> call.data[k] + start + i)
+        if call.grad[k] != NULL:
+            for i in range(0, call.length, 16):
+                prefetch(<const floating*> call.grad[k] + start + i)
 
 
-cdef inline void fill(floating* x, double value, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        x[i] = <floating> value
-
-
-cdef inline void differentiate_norm(
-    const Call* call, Tile* t, int k, Py_ssize_t r, floating* x, Py_ssize_t n
+cdef inline void differentiate_lines(
+    floating (*by)(floating, double, floating, floating, double) noexcept nogil, const Call* call, const Tile* t,
+    floating** out, const floating* factors, int step
 ) noexcept nogil:
-    """Put the derivatives by (a piece of) a difference in its place, from that by its norm."""
-    cdef double size = t.size[k][r], p = call.p - 1, slope_by_size = t.slope[k][r]
-    cdef floating slope = <floating> slope_by_size, one_by_size = <floating> (1 / size)
-    cdef Py_ssize_t i
-    if slope_by_size != slope_by_size or slope_by_size == 0 or size == 0:
-        fill(x, slope_by_size if slope_by_size != slope_by_size else 0, n)
-    elif call.p == 2:
-        for i in range(n):
-            x[i] = x[i] * one_by_size * slope
-    elif call.p == 1:
-        for i in range(n):
-            x[i] = slope if x[i] > 0 else (-slope if x[i] < 0 else 0)
-    elif call.p == INFINITY:
-        slope_by_size /= t.other[k][r]
-        for i in range(n):
-            x[i] = <floating> (slope_by_size if x[i] == size else (-slope_by_size if x[i] == -size else 0))
-    else:
-        slope_by_size /= pow(size, p)
-        for i in range(n):
-            x[i] = <floating> (slope_by_size * pow(fabs(<double> x[i]), p) * (1 if x[i] >= 0 else -1))
-
-
-cdef void add_differences(const Call* call, Tile* t, floating* _, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
-    """From the derivatives by the differences those by the inputs."""
-    cdef floating* first = at(<floating*> call.grad[0], start)
-    cdef floating* second = at(<floating*> call.grad[1], start)
-    cdef floating* third = at(<floating*> call.grad[2], start)
-    cdef const floating* a = <const floating*> t.v[0]
-    cdef const floating* b = <const floating*> t.v[1]
-    cdef const floating* c = <const floating*> t.v[2]
-    cdef Py_ssize_t i
-    if call.loss.distances == 1:
-        for i in range(n):
-            first[i] = a[i]
-            second[i] = 0 - a[i]
-    elif call.loss.distances == 2:
-        for i in range(n):
-            first[i] = a[i] + b[i]
-            second[i] = 0 - a[i]
-            third[i] = 0 - b[i]
-    else:
-        for i in range(n):
-            first[i] = a[i] + b[i]
-            second[i] = c[i] - a[i]
-            third[i] = 0 - b[i] - c[i]
-
-
-cdef inline void differentiate_cosine(
-    const Call* call, const Tile* t, int k, Py_ssize_t r, floating* grad, Py_ssize_t n
-) noexcept nogil:
-    """The derivatives by (a piece of) vector k: slope (y / |y| - cosine x / |x|) / |x|."""
-    cdef const floating* x = <const floating*> t.v[k] + r * n
-    cdef const floating* y = <const floating*> t.v[1 - k] + r * n
-    cdef double slope = t.slope[0][r], own = 1 / t.size[k][r], other = 1 / t.size[1 - k][r], scale = t.scale[k][r]
-    cdef double a = slope * own * other, b = slope * own * own * t.other[0][r]
-    cdef Py_ssize_t i
-    if slope != slope or slope == 0 or t.size[k][r] == 0 or t.size[1 - k][r] == 0:
-        fill(grad, slope if slope != slope else 0, n)
-    else:
-        for i in range(n):
-            grad[i] = <floating> ((a * y[i] - b * x[i]) * scale)
-
-
-cdef void write_gradients(const Call* call, Tile* t, floating* _) noexcept nogil:
-    cdef Py_ssize_t piece, r, n, start
-    cdef int k
-    for piece in range(t.pieces):
-        n = fetch(call, t, _, piece)
-        start = t.start * call.length + piece * PIECE
-        if call.loss.distances > 0:
-            for k in range(t.vectors):
-                for r in range(t.n):
-                    differentiate_norm(call, t, k, r, <floating*> t.v[k] + r * n, n)
-            add_differences(call, t, _, start, t.n * n)
+    """The derivatives by the inputs, line by line: step = 0 if a line is a row, 1 if it is an element of each row."""
+    cdef const floating* x = <const floating*> t.x[0]
+    cdef const floating* y = <const floating*> t.x[1]
+    cdef const floating* z = <const floating*> t.x[2]
+    cdef floating* first = out[0]
+    cdef floating* second = out[1]
+    cdef floating* third = out[2]
+    cdef const double* a = &t.scale[0][0]
+    cdef const floating* b = factors
+    cdef const floating* c = factors + 3 * MAX_ROWS
+    cdef floating eps = <floating> call.eps, u, v, w
+    cdef double p = call.p
+    cdef Py_ssize_t n = t.n if step else t.length, stride = call.block if step else t.length, m = MAX_ROWS, line, i, j
+    for line in range(t.length if step else t.n):
+        if step == 0:
+            prefetch_row(call, t, line, x)
+        if call.distances == 1:
+            for i in range(n):
+                j = i * step
+                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
+                first[i] = u
+                second[i] = 0 - u
+        elif call.distances == 2:
+            for i in range(n):
+                j = i * step
+                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
+                v = by(x[i] - z[i] + eps, a[j + m], b[j + m], c[j + m], p)
+                first[i] = u + v
+                second[i] = 0 - u
+                third[i] = 0 - v
         else:
+            for i in range(n):
+                j = i * step
+                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
+                v = by(x[i] - z[i] + eps, a[j + m], b[j + m], c[j + m], p)
+                w = by(y[i] - z[i] + eps, a[j + 2 * m], b[j + 2 * m], c[j + 2 * m], p)
+                first[i] = u + v
+                second[i] = w - u
+                third[i] = 0 - v - w
+        x, y, z = at(x, stride), at(y, stride), at(z, stride)
+        first, second, third = at(first, stride), at(second, stride), at(third, stride)
+        a, b, c = a + (1 - step), b + (1 - step), c + (1 - step)
+
+
+cdef inline void differentiate(
+    floating (*by)(floating, double, floating, floating, double) noexcept nogil, const Call* call, const Tile* t,
+    floating** out, const floating* factors
+) noexcept nogil:
+    if call.across:
+        differentiate_lines(by, call, t, out, factors, 1)
+    else:
+        differentiate_lines(by, call, t, out, factors, 0)
+
+
+cdef void differentiate_euclidean(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
+    differentiate(by_euclidean[floating], c, t, out, f)
+cdef void differentiate_sum(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
+    differentiate(by_sum[floating], c, t, out, f)
+cdef void differentiate_largest(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
+    differentiate(by_largest[floating], c, t, out, f)
+cdef void differentiate_power(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
+    differentiate(by_power[floating], c, t, out, f)
+
+
+cdef inline void differentiate_cosine_lines(
+    const Call* call, const Tile* t, int k, floating* grad, int step
+) noexcept nogil:
+    """The derivatives by vector k, slope (y / |y| - cosine x / |x|) / |x|, line by line as above."""
+    cdef const floating* x = <const floating*> t.x[k]
+    cdef const floating* y = <const floating*> t.x[1 - k]
+    cdef const double* own = t.scale[k]
+    cdef const double* other = t.scale[1 - k]
+    cdef const double* a = t.other[2]
+    cdef const double* b = t.other[k]
+    cdef Py_ssize_t n = t.n if step else t.length, stride = call.block if step else t.length, line, i, j
+    cdef double by_x
+    for line in range(t.length if step else t.n):
+        if step == 0 and k == 0:
+            prefetch_row(call, t, line, x)
+        for i in range(n):
+            j = i * step
+            by_x = a[j] * scaled(y[i], other[j]) - b[j] * scaled(x[i], own[j])
+            if floating is double:
+                by_x *= own[j]
+            grad[i] = <floating> (0 if a[j] == 0 else by_x)
+        x, y, grad = x + stride, y + stride, grad + stride
+        own, other, a, b = own + (1 - step), other + (1 - step), a + (1 - step), b + (1 - step)
+
+
+cdef void differentiate_cosine(const Call* call, const Tile* t, int k, floating* grad) noexcept nogil:
+    if call.across:
+        differentiate_cosine_lines(call, t, k, grad, 1)
+    else:
+        differentiate_cosine_lines(call, t, k, grad, 0)
+
+
+cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* c) noexcept nogil:
+    """What the derivatives of vector k take of each row."""
+    cdef double smallest = FLT_MIN if floating is float else DBL_MIN
+    cdef double largest = FLT_MAX if floating is float else DBL_MAX
+    cdef double* size = t.size[k]
+    cdef double* scale = t.scale[k]
+    cdef double* slope = t.slope[k]
+    cdef double factor, p = call.p
+    cdef Py_ssize_t r
+    if p == 2:
+        for r in range(t.n):
+            # The quotient of slope and size can be beyond the dtype where their product with a difference is not.
+            factor = at_most(at_least(1 / size[r], smallest), largest)
+            factor = <double> <floating> factor if scale[r] == 1 else scale[r]
+            c[r] = <floating> (slope[r] / (size[r] * factor if scale[r] == 1 else size[r]))
+            b[r] = <floating> (0 if (slope[r] == 0) | (size[r] == 0) else factor)
+    elif p == 1:
+        for r in range(t.n):
+            c[r] = <floating> slope[r]
+    elif p == INFINITY:
+        for r in range(t.n):
+            b[r] = <floating> size[r]
+            c[r] = <floating> (0 if slope[r] == 0 else slope[r] / t.other[k][r])
+    else:
+        for r in range(t.n):
+            b[r] = <floating> (0 if slope[r] == 0 else size[r])
+            c[r] = <floating> (slope[r] * pow(1 if b[r] == size[r] else b[r] / size[r], p - 1))
+
+
+cdef void find_cosine_factors(Tile* t) noexcept nogil:
+    cdef double slope, product
+    cdef Py_ssize_t r
+    for r in range(t.n):
+        product = t.size[0][r] * t.size[1][r]
+        slope = 0 if product == 0 else t.slope[0][r]
+        t.other[0][r] = slope * t.s[0][r] / (t.size[0][r] * t.size[0][r])
+        t.other[1][r] = slope * t.s[0][r] / (t.size[1][r] * t.size[1][r])
+        t.other[2][r] = 0 if slope == 0 else slope / product
+
+
+cdef void write_gradients(const Call* call, Tile* t, floating* buffer) noexcept nogil:
+    cdef floating* factors = buffer + 6 * PIECE
+    cdef floating* out[3]
+    cdef Py_ssize_t piece
+    cdef int k
+    if call.distances == 0:
+        find_cosine_factors(t)
+    for k in range(call.distances):
+        find_factors(call, t, k, factors + k * MAX_ROWS, factors + (3 + k) * MAX_ROWS)
+    for piece in range(t.pieces):
+        fetch(call, t, buffer, piece)
+        for k in range(3):
+            out[k] = at(<floating*> call.grad[k], t.start * call.length + piece * PIECE)
+            if call.across and out[k] != NULL:
+                out[k] = buffer + (3 + k) * PIECE
+        if call.distances == 0:
             for k in range(2):
-                if call.grad[k] != NULL:
-                    for r in range(t.n):
-                        differentiate_cosine(call, t, k, r, <floating*> call.grad[k] + start + r * n, n)
-        t.loaded = -1
+                if out[k] != NULL:
+                    differentiate_cosine(call, t, k, out[k])
+        elif call.p == 2:
+            differentiate_euclidean(call, t, out, factors)
+        elif call.p == 1:
+            differentiate_sum(call, t, out, factors)
+        elif call.p == INFINITY:
+            differentiate_largest(call, t, out, factors)
+        else:
+            differentiate_power(call, t, out, factors)
+        if call.across:
+            for k in range(3):
+                if out[k] != NULL:
+                    turn(True, call, out[k], <floating*> call.grad[k] + t.start * call.length, t.n)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
-
-cdef void prefetch_next(const Call* call, const Tile* t, floating* _) noexcept nogil:
-    """Ask for the next tile: a piece is too short a stretch for the hardware to foresee it."""
-    cdef Py_ssize_t start = (t.start + t.n) * call.length, n = min(PIECE, call.rows * call.length - start), i
-    cdef int k
-    for k in range(3):
-        if k < call.inputs and call.direct[k]:
-            for i in range(0, n, 16):
-                prefetch(<const floating*> call.data[k] + start + i)
-        if call.grad[k] != NULL:
-            for i in range(0, n, 16):
-                prefetch(<const floating*> call.grad[k] + start + i)
-
 
 cdef double run_tile(const Call* call, floating* buffer, Py_ssize_t tile, char* bad) noexcept nogil:
     """A tile: the sum of its weighted losses."""
@@ -519,9 +691,10 @@ cdef double run_tile(const Call* call, floating* buffer, Py_ssize_t tile, char* 
     t.start = tile * call.block
     t.n = min(call.block, call.rows - t.start)
     t.pieces = (call.length + PIECE - 1) // PIECE
-    t.vectors = call.loss.distances if call.loss.distances > 0 else 2
-    t.buffer = buffer
-    fill(t.weight, 1, t.n)
+    t.vectors = call.distances if call.distances > 0 else 2
+    t.loaded = -1
+    for r in range(t.n):
+        t.weight[r] = 1
     if call.weight.data != NULL:
         expand(&call.weight, t.start, t.weight, t.n, scratch)
     if call.label.data != NULL:
@@ -529,11 +702,11 @@ cdef double run_tile(const Call* call, floating* buffer, Py_ssize_t tile, char* 
         bad[0] |= outside(call.domain, t.label, t.weight, t.n)
     if call.check_only:
         return 0
-    if t.pieces == 1 and call.rows * call.length > FAR:
-        prefetch_next(call, &t, buffer)
+    if call.grad[0] == NULL and not call.across:
+        for r in range(t.n):
+            prefetch_row(call, &t, r, buffer)
     add_up(call, &t, buffer)
-    for r in range(t.n):
-        settle(call, &t, r)
+    call.loss(call, &t)
     if call.value != NULL:
         for r in range(t.n):
             (<floating*> call.value)[t.start + r] = 0 if t.weight[r] == 0 else <floating> (t.weight[r] * t.value[r])
@@ -543,7 +716,7 @@ cdef double run_tile(const Call* call, floating* buffer, Py_ssize_t tile, char* 
 
 
 cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, char* bad) noexcept nogil:
-    cdef floating[3 * PIECE + 16] memory
+    cdef floating[6 * PIECE + 6 * MAX_ROWS + 16] memory
     cdef double sum_of_losses = 0
     cdef Py_ssize_t tile
     bad[0] = 0
@@ -586,23 +759,33 @@ def run(
     cdef bint single = cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT
     cdef char bad = 0
     cdef double sum_of_losses
+    cdef Py_ssize_t cells
+    cdef bint far
     cdef int k, j
-    call.loss = TABLE[loss]
+    call.loss = TABLE[loss].rows
+    call.distances = TABLE[loss].distances
     call.p = p
     call.eps = eps
     call.length = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
     call.rows = cnp.PyArray_SIZE(first) // call.length
-    call.block = max(1, min(MAX_ROWS, PIECE // call.length))
     for k in range(3):
         call.grad[k] = address(grads[k]) if k < len(grads) else NULL
     call.inputs = len(inputs)
+    call.across = call.length <= SHORT
+    # Not more than stays in the cache beside what is asked for: arrays tend to lie so that they compete for it.
+    far = call.rows * call.length > FAR and call.length <= PIECE // 2
+    cells = PIECE // 2 if far and not call.across else PIECE
+    call.block = max(1, min(MAX_ROWS, cells // call.length))
+    call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far else call.rows
+    if call.across:
+        call.block = call.block // LANES * LANES
     for k in range(call.inputs):
         call.data[k] = cnp.PyArray_DATA(inputs[k])
         call.typenum[k] = cnp.PyArray_TYPE(inputs[k])
         call.direct[k] = call.typenum[k] == cnp.PyArray_TYPE(first)
         # In place, the loops get a copy: the compiler must not fear that a store changes what is still to be read.
         for j in range(3):
-            call.direct[k] &= call.data[k] != call.grad[j]
+            call.direct[k] &= call.across or call.data[k] != call.grad[j]
     call.label = operand(label, 1)
     call.domain = DOMAINS[domain]
     call.weight = operand(weight, weight_inner)

@@ -492,19 +492,24 @@ cdef inline floating by_power(floating d, double a, floating b, floating c, doub
     return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
 
 
+cdef inline void ask_for(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i < n:
+        prefetch(x + i)
+        i += 64 // sizeof(floating)  # a cache line
+
+
 cdef inline void prefetch_row(const Call* call, const Tile* t, Py_ssize_t r, const floating* _) noexcept nogil:
     """Ask for a row that comes soon: a piece is too short a stretch for the hardware to foresee it."""
-    cdef Py_ssize_t row = t.start + call.ahead + r, start = row * call.length, i
+    cdef Py_ssize_t row = t.start + call.ahead + r, start = row * call.length
     cdef int k
     if row >= call.rows:
         return
     for k in range(3):
         if k < call.inputs and call.direct[k]:
-            for i in range(0, call.length, 16):
-                prefetch(<const floating*> call.data[k] + start + i)
+            ask_for(<const floating*> call.data[k] + start, call.length)
         if call.grad[k] != NULL:
-            for i in range(0, call.length, 16):
-                prefetch(<const floating*> call.grad[k] + start + i)
+            ask_for(<const floating*> call.grad[k] + start, call.length)
 
 
 cdef inline void differentiate_lines(
@@ -773,8 +778,8 @@ def run(
     call.inputs = len(inputs)
     call.across = call.length <= SHORT
     # Not more than stays in the cache beside what is asked for: arrays tend to lie so that they compete for it.
-    far = call.rows * call.length > FAR and call.length <= PIECE // 2
-    cells = PIECE // 2 if far and not call.across else PIECE
+    far = call.rows * call.length > FAR and call.length <= PIECE
+    cells = 2048 // cnp.PyArray_ITEMSIZE(first) if far and not call.across else PIECE
     call.block = max(1, min(MAX_ROWS, cells // call.length))
     call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far else call.rows
     if call.across:

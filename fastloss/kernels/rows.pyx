@@ -278,6 +278,28 @@ cdef inline double joined(bint largest, double x, double y) noexcept nogil:
     return larger(x, y) if largest else x + y
 
 
+cdef inline double along(
+    double (*term)(floating, floating, double, double, floating, double) noexcept nogil, bint largest, double start,
+    const floating* x, const floating* y, double a, double b, floating eps, double p, Py_ssize_t n
+) noexcept nogil:
+    """The terms of a row, added to `start`; or the largest of these and `start`."""
+    cdef double[LANES] lane
+    cdef Py_ssize_t i = 0, k
+    for k in range(LANES):
+        lane[k] = 0
+    while i + LANES <= n:
+        for k in range(LANES):
+            lane[k] = joined(largest, lane[k], term(x[i + k], y[i + k], a, b, eps, p))
+        i += LANES
+    for k in range(n - i):
+        lane[k] = joined(largest, lane[k], term(x[i + k], y[i + k], a, b, eps, p))
+    if not largest:
+        return start + sum_lanes(lane)
+    for k in range(LANES):
+        start = larger(start, lane[k])
+    return start
+
+
 cdef inline void sums(
     double (*term)(floating, floating, double, double, floating, double) noexcept nogil, bint largest, const Call* call,
     const Tile* t, Terms* s
@@ -289,40 +311,23 @@ cdef inline void sums(
     cdef const double* b = s.b
     cdef double* result = s.result
     cdef floating eps = <floating> call.eps
-    cdef double p = call.p, a_r, b_r
+    cdef double p = call.p
     cdef double[LANES] lane
-    cdef Py_ssize_t n = t.length, r = 0, c, j, k
-    while r < t.n:
-        if call.across:  # what lanes beyond the last row come to is read by nobody
+    cdef Py_ssize_t n = t.length, r = 0, i, j, k
+    if not call.across:
+        for r in range(t.n):
+            result[r] = along(term, largest, result[r], x + r * n, y + r * n, a[r], b[r], eps, p, n)
+        return
+    while r < t.n:  # what lanes beyond the last row come to is read by nobody
+        for k in range(LANES):
+            lane[k] = result[r + k]
+        for i in range(n):
             for k in range(LANES):
-                lane[k] = result[r + k]
-            for c in range(n):
-                for k in range(LANES):
-                    j = c * call.block + r + k
-                    lane[k] = joined(largest, lane[k], term(x[j], y[j], a[r + k], b[r + k], eps, p))
-            for k in range(LANES):
-                result[r + k] = lane[k]
-            r += LANES
-        else:
-            a_r = a[r]
-            b_r = b[r]
-            for k in range(LANES):
-                lane[k] = 0
-            c = 0
-            while c + LANES <= n:
-                for k in range(LANES):
-                    lane[k] = joined(largest, lane[k], term(x[c + k], y[c + k], a_r, b_r, eps, p))
-                c += LANES
-            for k in range(n - c):
-                lane[k] = joined(largest, lane[k], term(x[c + k], y[c + k], a_r, b_r, eps, p))
-            if largest:
-                for k in range(LANES):
-                    result[r] = larger(result[r], lane[k])
-            else:
-                result[r] += sum_lanes(lane)
-            x += n
-            y += n
-            r += 1
+                j = i * call.block + r + k
+                lane[k] = joined(largest, lane[k], term(x[j], y[j], a[r + k], b[r + k], eps, p))
+        for k in range(LANES):
+            result[r + k] = lane[k]
+        r += LANES
 
 
 # Each is a function of its own, or their loops would run out of registers.
@@ -777,8 +782,8 @@ def run(
         call.grad[k] = address(grads[k]) if k < len(grads) else NULL
     call.inputs = len(inputs)
     call.across = call.length <= SHORT
-    # Not more than stays in the cache beside what is asked for: arrays tend to lie so that they compete for it.
-    far = call.rows * call.length > FAR and call.length <= PIECE
+    far = call.rows * call.length > FAR and call.length <= PIECE // 2
+    # No more than stays in the cache beside what is asked for: arrays often lie so that they compete for its places.
     cells = 2048 // cnp.PyArray_ITEMSIZE(first) if far and not call.across else PIECE
     call.block = max(1, min(MAX_ROWS, cells // call.length))
     call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far else call.rows

@@ -26,7 +26,6 @@ cdef extern from *:
 
 cdef enum:
     PIECE = 1024        # elements of a vector
-    SHORT = 24          # elements of a vector: up to here, lanes across rows beat a pass along each
     MAX_ROWS = 128      # in a tile
     FAR = 262144        # elements from which an input is not expected in the cache
     MAX_LOSSES = 16
@@ -284,9 +283,13 @@ cdef inline double along(
 ) noexcept nogil:
     """The terms of a row, added to `start`; or the largest of these and `start`."""
     cdef double[LANES] lane
-    cdef Py_ssize_t i = 0, k
+    cdef Py_ssize_t i = LANES, k
+    if n < LANES:
+        for i in range(n):
+            start = joined(largest, start, term(x[i], y[i], a, b, eps, p))
+        return start
     for k in range(LANES):
-        lane[k] = 0
+        lane[k] = term(x[k], y[k], a, b, eps, p)
     while i + LANES <= n:
         for k in range(LANES):
             lane[k] = joined(largest, lane[k], term(x[i + k], y[i + k], a, b, eps, p))
@@ -781,7 +784,7 @@ def run(
     for k in range(3):
         call.grad[k] = address(grads[k]) if k < len(grads) else NULL
     call.inputs = len(inputs)
-    call.across = call.length <= SHORT
+    call.across = call.length < LANES
     far = call.rows * call.length > FAR and call.length <= PIECE // 2
     # No more than stays in the cache beside what is asked for: arrays often lie so that they compete for its places.
     cells = 2048 // cnp.PyArray_ITEMSIZE(first) if far and not call.across else PIECE

@@ -249,6 +249,15 @@ def test_order_of_a_norm(p):
         fl.triplet(FAR, FAR, FAR, p=p)
 
 
+@pytest.mark.parametrize("p", [1024.0, 1100.0, 1e4, 1e9])
+def test_norms_of_a_high_order_come_close_to_that_of_infinite_order(p):
+    anchor, positive, negative = np.random.default_rng(0).standard_normal((3, 50, 40))
+    assert_close(fl.triplet(anchor, positive, negative, p=p), fl.triplet(anchor, positive, negative, p=np.inf), 3e11)
+    far = np.eye(3) * 1e-5
+    for grad in fl.triplet.grad(far, -far, 2 * far, p=p):
+        assert np.all(np.isfinite(grad)) and np.any(grad)
+
+
 def test_any_type_of_order():
     for p in (np.inf, np.float32(np.inf), float("inf")):
         assert fl.triplet(FAR, ORIGIN, FAR, p=p) == fl.triplet(FAR, ORIGIN, FAR, p=np.inf)

@@ -10,7 +10,7 @@ from cython cimport floating
 from cython.parallel cimport prange
 cimport numpy as cnp
 from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
-from libc.math cimport INFINITY, NAN, frexp, isfinite, ldexp
+from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 
 from fastloss.kernels.class_axis cimport transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
@@ -416,11 +416,13 @@ cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogi
         else:
             total(largest_distances[floating], call, t, buffer, k, k, scale, scale, scale)
         for r in range(t.n):
-            if isfinite(scale[r]) and scale[r] > 0 and (call.p != 2 or out_of_range(t.size[k][r])):
+            if not isfinite(scale[r]) or scale[r] == 0 or call.p == 2 and not out_of_range(t.size[k][r]):
+                scale[r] = 1
+            elif call.p == 2:
                 frexp(scale[r], &exponent)
                 scale[r] = ldexp(1, max(-1000, min(1000, -exponent)))
-            else:
-                scale[r] = 1
+            else:  # no power of two: 0.5 to a power above 1074 is 0
+                scale[r] = fmin(1 / scale[r], ldexp(1, 1000))
     t.scaled = True
 
 

@@ -119,7 +119,7 @@ cdef struct Tile:
     const void* x[3]            # its elements, of the inputs
     int vectors                 # whose norms are taken: of the differences that are the distances, or of the inputs
     bint scaled                 # whether a scale may be other than 1
-    double[3][MAX_ROWS] scale   # of these vectors, powers of two, against overflow of squares
+    double[3][MAX_ROWS] scale   # of these vectors, against overflow and underflow
     double[3][MAX_ROWS] size    # their norms
     double[3][MAX_ROWS] other   # of cosines, what `find_cosines` says; numbers of largest elements
     double[3][MAX_ROWS] s       # what the loss is a function of

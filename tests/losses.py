@@ -3,11 +3,13 @@
 To add a loss, define it in reference.py and append its cases to CASES below.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import reference
 
 import fastloss as fl
@@ -625,6 +627,11 @@ def as_tuple(x):
 def leaves(x):
     """The arrays and floats of a result, in a row."""
     return [leaf for part in x for leaf in leaves(part)] if isinstance(x, tuple) else [x]
+
+
+def raises(error, text):
+    """Expect an error with exactly this text."""
+    return pytest.raises(error, match=f"^{re.escape(text)}$")
 
 
 def like(x, fill=np.nan):

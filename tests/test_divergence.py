@@ -1,12 +1,11 @@
 """Losses that are sums of terms along the class axis: the divergences, nll, categorical_cross_entropy, soft margin."""
 
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from losses import SUMMED, assert_close, assert_same_bits, largest, leaves, like
+from losses import SUMMED, assert_close, assert_same_bits, largest, leaves, like, raises
 
 import fastloss as fl
 
@@ -18,10 +17,6 @@ DENSE = [case for case in SUMMED if case.target.__name__ != "labels" and "ignore
 #: One case for each loss and kind of target, the last, which has the most parameters.
 KINDS = list({(case.name, *case.inputs.values()): case for case in SUMMED}.values())
 each_kind = pytest.mark.parametrize("case", KINDS, ids=str)
-
-
-def raises(error, text):
-    return pytest.raises(error, match=f"^{re.escape(text)}$")
 
 
 def random(*shape, seed=0):

@@ -1,10 +1,8 @@
 """Losses of vectors: values worked out by hand, and what is special about each."""
 
-import re
-
 import numpy as np
 import pytest
-from losses import EMBEDDING, assert_close, assert_same_bits, leaves, like
+from losses import EMBEDDING, assert_close, assert_same_bits, leaves, like, raises
 
 import fastloss as fl
 
@@ -13,10 +11,6 @@ pytestmark = pytest.mark.filterwarnings("error")
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 #: Two vectors at a distance of 5, or of 7 or 4 for p = 1 and inf.
 ORIGIN, FAR = np.zeros((1, 2)), np.array([[3.0, 4.0]])
-
-
-def raises(error, text):
-    return pytest.raises(error, match=f"^{re.escape(text)}$")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """Penalties by hand; max_norm and dropout: definitions, edges, errors, same bits for all thread counts and layouts."""
 
-import re
-
 import numpy as np
 import pytest
-from losses import assert_close, assert_same_bits, levels
+from losses import assert_close, assert_same_bits, levels, raises
 from test_kernels import peak_of
 
 import fastloss as fl
@@ -12,10 +10,6 @@ from fastloss._cpu import kernels, supported_levels
 
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 INF, NAN = np.inf, np.nan
-
-
-def raises(error, text):
-    return pytest.raises(error, match=f"^{re.escape(text)}$")
 
 
 def normal(shape, dtype=np.float64, seed=0):

@@ -6,8 +6,9 @@ negatives, positives, negatives, and each of them is a plain loop. Where a batch
 positive of its own.
 
 They run on the calling thread. The threads of BLAS wait for the next product spinning, and a second team would have to
-wait for the cores that they hold: on two cores, an elementwise kernel with two threads between two products made these
-take 180 times as long, on one thread an eighth longer (tiles of 256 x 256, 64 dimensions, float32).
+wait for the cores that they hold: on two cores, an elementwise kernel with two threads that spin as well made products
+take 180 times as long, on one thread an eighth longer (tiles of 256 x 256, 64 dimensions, float32). With threads that
+do not spin (see __init__.py) it was not measured.
 """
 
 from cython cimport floating

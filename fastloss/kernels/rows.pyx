@@ -12,24 +12,21 @@ cimport numpy as cnp
 from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 
-from fastloss.kernels.class_axis cimport transpose
+from fastloss.kernels.class_axis cimport prefetch, transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, Operand, address, aligned, at, chunk_size, expand, grain, load, operand, weighted_sum
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, Operand, address, aligned, at, chunk_size, expand, grain, load, operand,
+    take_parameters, weighted_sum
 )
 from fastloss.kernels.vecmath cimport at_least, at_most, fabs, pow, sqrt, sum_lanes
 
 cnp.import_array()
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
 
 cdef enum:
     PIECE = 1024        # elements of a vector
     MAX_ROWS = 128      # in a tile
     FAR = 262144        # elements from which an input is not expected in the cache
     MAX_LOSSES = 16
-    MAX_PARAMETERS = 4
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. Of distances, s has that of the first and second vector, and for three vectors that of the first and
@@ -804,10 +801,7 @@ def run(
     call.label = operand(label, 1)
     call.domain = DOMAINS[domain]
     call.weight = operand(weight, weight_inner)
-    if len(parameters) > MAX_PARAMETERS:
-        raise IndexError("too many parameters: raise MAX_PARAMETERS")
-    for k in range(len(parameters)):
-        call.parameters[k] = parameters[k]
+    take_parameters(call.parameters, parameters, False)  # all that they take part in is in double precision
     call.check_only = check_only
     call.scale = scale
     call.sum_values = sum_values

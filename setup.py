@@ -47,7 +47,7 @@ def extension(module, flags=()):
         include_dirs=[numpy.get_include(), str(KERNELS)],
         define_macros=MACROS,
         extra_compile_args=[*FLAGS, *flags],
-        depends=["setup.py", str(KERNELS / "vecmath.h")],  # Cython looks after the rest
+        depends=["setup.py", str(KERNELS / "vecmath.h"), str(KERNELS / "stream.h")],  # Cython looks after the rest
     )
 
 

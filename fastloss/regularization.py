@@ -48,7 +48,7 @@ def l1(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l1.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (2.5, array([ 0.5,  0. , -0.5]))
     """
-    return _penalty(want, "l1", w, (number(strength, "strength", 0),), common)
+    return elementwise(want, "l1", w, None, (number(strength, "strength", 0),), common, name="w")
 
 
 @Penalty
@@ -74,7 +74,7 @@ def l2(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l2.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (3.25, array([ 1. ,  0. , -1.5]))
     """
-    return _penalty(want, "l2", w, (number(strength, "strength", 0),), common)
+    return elementwise(want, "l2", w, None, (number(strength, "strength", 0),), common, name="w")
 
 
 @Penalty
@@ -105,12 +105,8 @@ def elastic_net(
     (5.75, array([ 1.5,  0. , -2. ]))
     """
     strength, l1_ratio = number(strength, "strength", 0), number(l1_ratio, "l1_ratio", 0, 1)
-    return _penalty(want, "elastic_net", w, (strength * l1_ratio, strength * (1 - l1_ratio)), common)
-
-
-def _penalty(want: int, loss: str, w: ArrayLike, parameters: tuple[float, ...], common: Common) -> Any:
-    # Not `light`, though it is: with one array to read a second thread pays early, and NumPy's dot product uses it too.
-    return elementwise(want, loss, w, None, parameters, {"reduction": "sum", **common}, name="w")
+    parameters = (strength * l1_ratio, strength * (1 - l1_ratio))
+    return elementwise(want, "elastic_net", w, None, parameters, common, name="w")
 
 
 def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:

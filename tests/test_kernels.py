@@ -137,6 +137,25 @@ def test_awkward_sizes(case, dtype):
         assert np.all(guarded[:32] == 7) and np.all(guarded[32 + n :] == 7)
 
 
+@pytest.mark.parametrize("case", [case for case in ONE_OF_EACH if not case.has_classes], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_stores_past_the_caches_change_no_bit(case, dtype, monkeypatch):
+    for n in (1, 17, 1025, 5003):
+        problem = case.problem((n,), dtype=dtype)
+        weight = problem.weight()
+        monkeypatch.undo()
+        expected = problem.grad(), problem.grad(sample_weight=weight)
+        monkeypatch.setattr(call, "STREAM", 0)  # bytes: instead of beyond what a quick test has
+        assert_same_bits(problem.everything(sample_weight=weight)[1], expected[1])
+        for start in range(5 if len(case.by) == 1 else 0):  # of a line of the cache, in elements
+            guarded = np.full(n + 64, 7, dtype)
+            out = guarded[16 + start : 16 + start + n]
+            assert_same_bits(problem.grad(out=out), expected[0])
+            assert np.all(guarded[: 16 + start] == 7) and np.all(guarded[16 + start + n :] == 7)
+            out[...] = problem.pred
+            assert_same_bits(problem.with_(pred=out).grad(out=out, sample_weight=weight), expected[1])
+
+
 @pytest.mark.parametrize("case", CLASSES, ids=str)
 @pytest.mark.parametrize("shape", [(257, 3), (3, 97), (2, 5, 17), (2, 513, 3), (255, 96), (1, 1025), (7, 70, 2)])
 def test_classes_write_nothing_outside(case, shape):

@@ -30,6 +30,10 @@ COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out":
 SERIAL = 65536
 LIGHT = 2
 
+# From this size on, more than the share of an array in most caches, light losses write derivatives past the caches: 1.1
+# to 1.7 times as fast. Where memory is not all that an element waits for, it only gets in the way.
+STREAM = 1 << 25  # bytes
+
 
 cdef floating(x, str name):
     """An input that fixes the dtype of the result, as a kernel wants it: float32 or float64, C-contiguous."""
@@ -131,12 +135,12 @@ cdef class Call:
     cdef double divisor
 
     def __init__(
-        self, str loss, int want, tuple shape, Py_ssize_t elements, dict common
+        self, str loss, int want, tuple shape, Py_ssize_t elements, dict common, reduction="mean"
     ):
         for name in common:
             if name not in COMMON:
                 raise TypeError(f"{loss}() got an unexpected keyword argument {name!r}")
-        reduction, sample_weight, normalizer, out = "mean", None, None, None
+        sample_weight, normalizer, out = None, None, None
         if common:
             reduction = common.get("reduction", reduction)
             sample_weight = common.get("sample_weight")
@@ -257,7 +261,7 @@ def elementwise(
     str kernel=None, str name="pred", str target_name="target", str pred_domain=None, str domain=None,
     tuple along_last_axis=None, tuple second=None, bint same_shape=False, bint light=False
 ):
-    """Run an elementwise loss of `pred` and `target`, which have the same shape; `target` is None if there is none.
+    """Run an elementwise loss of `pred` and `target`, which have the same shape; or a penalty, whose `target` is None.
 
     `kernel` is the name in the driver's list, if not that of the loss. `name` and `target_name` are those of `pred` and
     `target`; `pred_domain` and `domain` say what elements of these may be: see DOMAINS in _checks.py. A third operand
@@ -286,7 +290,11 @@ def elementwise(
         for length in shape[u.ndim:]:
             third_inner *= length
         likes = (p, u if u.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), u.shape))
-    cdef Call call = Call(loss, want, shape, size // LIGHT if light else size, common)
+    # A penalty is light too; but with one array to read a second thread pays early, and NumPy's dot product uses it.
+    cdef bint penalty = target is None
+    cdef Call call = Call(
+        loss, want, shape, size // LIGHT if light else size, common, "sum" if penalty else "mean"
+    )
     call.allocate(likes, () if call.out is None else (
         (name, pred, p, True), (target_name, target, t, True), (third_name, given, u, True)
     ))
@@ -304,7 +312,8 @@ def elementwise(
     for check_only in [True, False] if call.in_place and domains != (None, None, None) else [False]:
         total = driver.run(
             place, (p, t, u), third_inner, call.weight, call.weight_inner, parameters, domains, check_only,
-            call.scale, call.sums, call.values, derivatives, call.threads
+            call.scale, call.sums, call.values, derivatives,
+            (light or penalty) and cnp.PyArray_NBYTES(p) >= STREAM, call.threads
         )
         if total is None:
             _checks.raise_outside(zip((name, target_name, third_name), (p, t, u), domains), p.dtype, call.weight)

@@ -31,6 +31,10 @@ import numpy as np
 
 cnp.import_array()
 
+cdef extern from "stream.h" nogil:
+    void fastloss_stream(void* target, const void* source, size_t n, const void* next, const void* other) noexcept
+    void fastloss_end_stream() noexcept
+
 cdef enum:
     MAX_LOSSES = 64
 
@@ -198,6 +202,7 @@ cdef struct Call:
     bint sum_values
     void* value
     void* out[DERIVATIVES]
+    bint stream             # whether `out` is to go past the caches
     double* edges           # four for each chunk: see Rows
 
 
@@ -276,12 +281,12 @@ cdef double run_chunk(
     const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, char* bad
 ) noexcept nogil:
     """Run elements start to stop, tile by tile; the sum of their weighted losses."""
-    cdef floating[7 * TILE + 16] memory
+    cdef floating[9 * TILE + 16] memory
     cdef double[TILE] weights
     cdef floating* copies = aligned(memory)  # of the three operands
     cdef floating* value_copy = copies + 3 * TILE
     cdef floating* scratch = copies + 4 * TILE
-    cdef floating* by_rows = copies + 5 * TILE
+    cdef floating* derivatives = copies + 5 * TILE  # those that are not written where they belong
     cdef floating[MAX_PARAMETERS] parameters
     cdef double* weight = NULL if call.weight.data == NULL else weights
     cdef const floating* whole[3]
@@ -327,8 +332,8 @@ cdef double run_chunk(
         x.value = value if call.value != NULL or call.sum_values else NULL
         for k in range(DERIVATIVES):
             x.out[k] = at(<floating*> call.out[k], i)
-            if k >= GRAD_2 and call.edges != NULL and call.out[k] != NULL:
-                x.out[k] = by_rows + (k - GRAD_2) * TILE
+            if x.out[k] != NULL and (call.stream or k >= GRAD_2 and call.edges != NULL):
+                x.out[k] = derivatives + k * TILE
         if floating is float:
             SINGLE[call.loss](&x, parameters)
         else:
@@ -341,8 +346,16 @@ cdef double run_chunk(
             for k in range(DERIVATIVES):
                 weigh(<floating*> x.out[k], weight, call.scale, x.n)
         if call.edges != NULL:
-            add_rows(&rows, call, by_rows, i, x.n)
+            add_rows(&rows, call, derivatives + GRAD_2 * TILE, i, x.n)
+        if call.stream:
+            for k in range(DERIVATIVES):
+                if call.out[k] != NULL:
+                    fastloss_stream(
+                        at(<floating*> call.out[k], i), x.out[k], x.n * sizeof(floating), tile[0] + TILE, tile[1] + TILE
+                    )
         i += x.n
+    if call.stream:
+        fastloss_end_stream()
     if call.edges != NULL:
         for k in range(2):
             rows.edges[k if rows.row == rows.first else 2 + k] = rows.total[k]
@@ -373,14 +386,16 @@ cdef double run_all(const Call* call, floating* _, Py_ssize_t n, int threads, ch
 
 def run(
     int loss, tuple inputs, Py_ssize_t third_inner, cnp.ndarray weight, Py_ssize_t weight_inner, tuple parameters,
-    tuple domains, bint check_only, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
+    tuple domains, bint check_only, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, bint stream,
+    int threads
 ):
     """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an operand is not in its domain.
 
     `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for the
     gradient and Hessian by pred, then by the third operand. What there is not is None. An element of the third operand
-    has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. threads = 0 stands
-    for an input so small that releasing the GIL would cost more than it gives.
+    has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. `stream` says that
+    derivatives go past the caches. threads = 0 stands for an input so small that releasing the GIL would cost more than
+    it gives.
     """
     cdef Call call
     cdef cnp.ndarray pred = inputs[0]
@@ -406,6 +421,7 @@ def run(
     if third_inner != 1 and call.out[GRAD_2] != NULL:
         edges = np.empty(4 * MAX_CHUNKS)
         call.edges = <double*> cnp.PyArray_DATA(edges)
+    call.stream = stream and call.edges == NULL
     if threads == 0:
         total = run_all(&call, <float*> NULL, n, 0, &bad) if single else run_all(&call, <double*> NULL, n, 0, &bad)
     else:

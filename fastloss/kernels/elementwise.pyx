@@ -32,7 +32,7 @@ import numpy as np
 cnp.import_array()
 
 cdef extern from "stream.h" nogil:
-    void fastloss_stream(void* target, const void* source, size_t n, const void* next, const void* other) noexcept
+    void fastloss_stream(void* to, const void* source, size_t bytes, const void* next, const void* other) noexcept
     void fastloss_end_stream() noexcept
 
 cdef enum:

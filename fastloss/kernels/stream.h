@@ -12,16 +12,18 @@
 /* Copy bytes that nobody reads soon: a usual store reads the line of the cache that it changes first, and evicts another.
  * As memory has nothing to read meanwhile, it is asked for as many bytes from two places that are read next. */
 static inline void fastloss_stream(
-    char *target, const char *source, size_t bytes, const char *next, const char *other
+    void *to, const void *from, size_t bytes, const void *next, const void *other
 ) {
+    char *target = to;
+    const char *source = from;
     size_t done = 0;
 #ifdef __SSE2__
     done = -(size_t)target & 63;
     done = done < bytes ? done : bytes;
     memcpy(target, source, done);
     for (; done + 64 <= bytes; done += 64) {
-        __builtin_prefetch(next + done);
-        __builtin_prefetch(other + done);
+        __builtin_prefetch((const char *)next + done);
+        __builtin_prefetch((const char *)other + done);
         for (size_t k = done; k < done + 64; k += 16)
             _mm_stream_si128((__m128i *)(target + k), _mm_loadu_si128((const __m128i *)(source + k)));
     }

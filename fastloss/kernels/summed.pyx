@@ -3,9 +3,9 @@
 The input is seen as an array (outer, classes, inner), and a sample is a pair (outer, inner). A tile is a number of
 samples, and their elements are read in pieces that are contiguous in memory: all of them at once where they are few,
 else a part of the classes, or where samples lie side by side, one class of each. The loops of the loss (loops.pxd) do
-not see where in a sample an element is; without weights, and if only the sum is wanted, nobody has to, and pieces are
-read in the order of memory, which is up to twice as fast. Where the target holds class indices and no label smoothing, only one class of
-each sample has a term: these are gathered into one piece, and the gradients are zeros with one element written.
+not see where in a sample an element is. Without weights, and if only the sum is wanted, nobody has to: pieces are read
+in the order of memory. Where the target holds class indices and no label smoothing, only one class of each sample has a
+term: these are gathered into one piece, and the gradients are zeros with one element written.
 """
 
 from cython cimport floating
@@ -21,7 +21,7 @@ from fastloss.kernels.loops cimport (
     single_loops, weigh
 )
 from fastloss.kernels.terms cimport (
-    categorical_cross_entropy, exp_of_t, expm1_of_gap, expm1_of_t, gaussian_kl, js_divergence, kl_divergence,
+    categorical_cross_entropy, exp_of_gap, exp_of_t, expm1_of_t, gaussian_kl, js_divergence, kl_divergence,
     kl_divergence_log_target, multilabel_soft_margin, nll
 )
 from fastloss.kernels.tiles cimport (
@@ -65,7 +65,17 @@ cdef void kl_divergence_loops(const Tile* x, const floating* c) noexcept nogil:
 cdef void kl_divergence_log_target_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(exp_of_t[floating], kl_divergence_log_target[floating], x, c)
 cdef void js_divergence_loops(const Tile* x, const floating* c) noexcept nogil:
-    loops(expm1_of_gap[floating], js_divergence[floating], x, c, pair=True)
+    # Two numbers of each element in a loop of their own: see `loops`.
+    cdef const floating* p = <const floating*> x.p
+    cdef const floating* t = <const floating*> x.t
+    cdef floating* e = <floating*> x.e
+    cdef floating[TILE] decay
+    cdef Tile y = x[0]
+    cdef Py_ssize_t i
+    for i in range(x.n):
+        decay[i] = exp_of_gap(p[i], t[i], &e[i])
+    y.u = decay
+    loops(nothing[floating], js_divergence[floating], &y, c, pair=True)
 cdef void gaussian_kl_loops(const Tile* x, const floating* c) noexcept nogil:
     loops(expm1_of_t[floating], gaussian_kl[floating], x, c, pair=True)
 

@@ -4,7 +4,10 @@ from cython cimport floating
 
 from fastloss.kernels.binary cimport normal
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, SLOPE, SLOPE_2, VALUE
-from fastloss.kernels.vecmath cimport at_least, exp, expm1, expm1_minus_x, fabs, log, log1p, log1p_01, log_near_one
+from fastloss.kernels.vecmath cimport (
+    at_least, exp, exp_difference_and_fall, expm1, expm1_minus_x, fabs, gap_near_one, log, log1p_01, log1p_and_gap
+)
+from libc.float cimport DBL_MAX, FLT_MAX
 
 
 cdef inline floating exp_of_t(floating p, floating t, floating u, const floating* c) noexcept nogil:
@@ -13,10 +16,6 @@ cdef inline floating exp_of_t(floating p, floating t, floating u, const floating
 
 cdef inline floating expm1_of_t(floating p, floating t, floating u, const floating* c) noexcept nogil:
     return expm1(t)
-
-
-cdef inline floating expm1_of_gap(floating p, floating t, floating u, const floating* c) noexcept nogil:
-    return expm1(0 if p == t else fabs(t - p))  # both may be -inf
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -74,31 +73,35 @@ cdef inline void kl_divergence_log_target(
     out[CURVATURE] = 0
 
 
+cdef inline floating exp_of_gap(floating p, floating t, floating* fall) noexcept nogil:
+    """exp of -abs(p - t), and in fall[0] 1 - that; 0 and 1 where both are -inf."""
+    cdef floating lowest = -<floating> (FLT_MAX if floating is float else DBL_MAX)
+    return exp_difference_and_fall(p if t > p else t, at_least(t if t > p else p, lowest), fall)
+
+
 cdef inline void js_divergence(
     floating p, floating t, floating u, floating e, const floating* c, floating* out
 ) noexcept nogil:
-    """e: expm1 abs(t - p). c: the weights of exp(t) and of exp(p).
+    """u: exp(bottom - top). e: 1 - that. c: the weights of exp(t) and of exp(p).
 
     With `top` the larger of p and t, of weight w_top, and `bottom` the other: bottom <= m <= top, where exp(m) is the
     weighted mean. Since the weighted sum of exp(x) is exp(m), the sum of exp(x) (x - m) is that of
-    exp(x) (exp(m - x) - 1 - (m - x)), and none of these cancels.
+    exp(x) (expm1(m - x) - (m - x)), which are of the form y - log1p(y). None of it cancels.
     """
-    cdef floating zero = 0, one = 1, far = <floating> 1e30
+    cdef floating zero = 0, far = <floating> 1e30, low_gap
     cdef floating top = t if t > p else p, bottom = p if t > p else t
     cdef floating w_top = c[0] if t > p else c[1], w_bottom = c[1] if t > p else c[0]
-    cdef floating decay = one / (one + e), fall = one if e > far else e * decay  # exp(bottom - top), and 1 - that
-    cdef floating rise = w_top * e                                              # expm1(m - bottom)
-    cdef floating ratio = w_top + w_bottom * decay, drop = -(w_bottom * fall)   # exp(m - top), and that - 1
-    cdef floating above = -log_near_one(ratio, drop)                            # top - m
-    cdef floating below = (top - bottom) - above if e > far else log1p(rise)    # m - bottom
-    cdef floating high = w_top * exp(top), low = w_bottom * exp(bottom)
+    cdef floating ratio = w_top + w_bottom * u, drop = -(w_bottom * e)          # exp(m - top), and that - 1
+    cdef floating rise = w_top * (e / u)                                        # expm1(m - bottom)
+    cdef floating high_gap = gap_near_one(ratio, drop), above = high_gap - drop  # top - m
+    cdef floating log_rise = log1p_and_gap(rise, &low_gap)
+    cdef floating below = log_rise if rise < far else (top - bottom) - above    # m - bottom
+    cdef floating exp_top = exp(top), high = w_top * exp_top, low = w_bottom * (exp_top * u)
     cdef floating low_below = 0 if low == 0 else low * below
-    out[VALUE] = high * expm1_minus_x(-above, drop) + (
-        low * expm1_minus_x(below, rise) if rise < 16 else w_bottom * (high * fall) - low_below
-    )
+    out[VALUE] = high * high_gap + (low * low_gap if rise < 16 else w_bottom * (high * e) - low_below)
     out[SLOPE] = zero - low_below if t > p else high * above
     out[SLOPE_2] = high * above if t > p else zero - low_below
-    cdef floating by_top = high * (above + w_bottom * decay / ratio)
+    cdef floating by_top = high * (above + w_bottom * u / ratio)
     cdef floating by_bottom = low * (w_top / ratio) - low_below
     out[CURVATURE] = by_bottom if t > p else by_top
     out[CURVATURE_2] = by_top if t > p else by_bottom

@@ -198,6 +198,39 @@ VM_INLINE double vm_exp_difference_d(double x, double y) {
     return d < -746.0 ? 0.0 : result;
 }
 
+/* The same, and 1 - e^(x - y) from the same polynomial. */
+VM_INLINE float vm_exp_difference_and_fall_f(float x, float y, float *fall) {
+    const float d = x - y, v = d - x;
+    const float error = (x - (d - v)) - (y + v);
+    const float shift = VM_ROUND_F + (127 + 64);
+    const float t = VM_FMA_F(d, VM_LOG2E_F, shift);
+    const float n = t - shift;
+    const float big = VM_FMA_F(n, -VM_LN2_HI_F, d);
+    const float low = VM_FMA_F(n, -VM_LN2_LO_F, error);
+    const float r = big + low, tail = vm_exp_tail_f(r);
+    const float scaled = vm_from_bits_f(vm_bits_f(t) << 23), s = scaled * 0x1p-64f;
+    const float below = VM_FMA_F(s, VM_FMA_F(r * r, tail, low), VM_FMA_F(s, big, s - 1.0f));
+    const float result = VM_FMA_F(r, VM_FMA_F(r, tail, 1.0f), 1.0f) * scaled * 0x1p-64f;
+    *fall = d < -104.0f ? 1.0f : -below;
+    return d < -104.0f ? 0.0f : result;
+}
+
+VM_INLINE double vm_exp_difference_and_fall_d(double x, double y, double *fall) {
+    const double d = x - y, v = d - x;
+    const double error = (x - (d - v)) - (y + v);
+    const double shift = VM_ROUND_D + (1023 + 512);
+    const double t = VM_FMA_D(d, VM_LOG2E_D, shift);
+    const double n = t - shift;
+    const double big = VM_FMA_D(n, -VM_LN2_HI_D, d);
+    const double low = VM_FMA_D(n, -VM_LN2_LO_D, error);
+    const double r = big + low, square = r * r, tail = vm_exp_tail_d(r, square);
+    const double scaled = vm_from_bits_d(vm_bits_d(t) << 52), s = scaled * 0x1p-512;
+    const double below = VM_FMA_D(s, VM_FMA_D(square, tail, low), VM_FMA_D(s, big, s - 1.0));
+    const double result = (1.0 + VM_FMA_D(square, tail, r)) * scaled * 0x1p-512;
+    *fall = d < -746.0 ? 1.0 : -below;
+    return d < -746.0 ? 0.0 : result;
+}
+
 /* (e^x - 1) / 2 = 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2), for x in [-20, 89] ([-40, 710]). Half, because 2^128 (2^1024)
  * overflows. r = big + low, and low is added late: big is exact, and so is its sum with 2^n - 1 where that cancels. */
 VM_INLINE float vm_half_expm1_f(float x) {
@@ -411,31 +444,69 @@ VM_INLINE double vm_log1p_d(double x) {
 #define VM_THREE_HALVES_BITS_F 0x3fc00000u
 #define VM_THREE_HALVES_BITS_D 0x3ff8000000000000ull
 
-VM_INLINE float vm_x_minus_log1p_f(float x) {
-    float minus_k;
-    const float f = vm_log1p_split_f(x, VM_THREE_HALVES_BITS_F, &minus_k), z = f * f;
+/* f - log(1 + f) */
+VM_INLINE float vm_log_gap_f(float f) {
+    const float z = f * f;
     const float p0 = VM_FMA_F(f, -0x1.555556p-2f, 0.5f);
     const float p1 = VM_FMA_F(f, -0x1.9999a8p-3f, 0x1.00004ap-2f);
     const float p2 = VM_FMA_F(f, -0x1.243df6p-3f, 0x1.55281ep-3f);
     const float p3 = VM_FMA_F(f, -0x1.df8ffp-4f, 0x1.03baf2p-3f);
     const float p4 = VM_FMA_F(f, -0x1.4a2e28p-5f, 0x1.7f8dd6p-4f);
-    const float p = VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, p4, p3), p2), p1), p0);
-    const float result = VM_FMA_F(z, p, VM_FMA_F(minus_k, VM_LN2_F, x) - f);
-    return x < INFINITY ? result : x;
+    return z * VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, VM_FMA_F(z, p4, p3), p2), p1), p0);
 }
 
-VM_INLINE double vm_x_minus_log1p_d(double x) {
-    double minus_k;
-    const double f = vm_log1p_split_d(x, VM_THREE_HALVES_BITS_D, &minus_k);
+VM_INLINE double vm_log_gap_d(double f) {
     const double s = f / (2.0 + f), z = s * s, zz = z * z;
     const double p0 = VM_FMA_D(z, 0x1.999999999aa6fp-2, 0x1.5555555555554p-1);
     const double p1 = VM_FMA_D(z, 0x1.c71c738e3acc3p-3, 0x1.2492492320fc5p-2);
     const double p2 = VM_FMA_D(z, 0x1.3b2f1a9929269p-3, 0x1.745c82bbcac4fp-3);
     const double p3 = VM_FMA_D(z, 0x1.18e591f975b63p-3, 0x1.0e34619a19bd6p-3);
     const double R = VM_FMA_D(zz, VM_FMA_D(zz, VM_FMA_D(zz, p3, p2), p1), p0);
-    const double rest = VM_FMA_D(minus_k, VM_LN2_LO_D, VM_FMA_D(minus_k, VM_LN2_HI_D, x) - f);
-    const double result = VM_FMA_D(s, VM_FMA_D(-z, R, f), rest);
-    return x < (double)INFINITY ? result : x;
+    return s * VM_FMA_D(-z, R, f);
+}
+
+/* log(1 + x) too, to the same accuracy. */
+VM_INLINE float vm_log1p_and_gap_f(float x, float *gap) {
+    float minus_k;
+    const float f = vm_log1p_split_f(x, VM_THREE_HALVES_BITS_F, &minus_k), rest = vm_log_gap_f(f);
+    *gap = rest + (VM_FMA_F(minus_k, VM_LN2_F, x) - f);
+    return VM_FMA_F(minus_k, -VM_LN2_F, f - rest);
+}
+
+VM_INLINE double vm_log1p_and_gap_d(double x, double *gap) {
+    double minus_k;
+    const double f = vm_log1p_split_d(x, VM_THREE_HALVES_BITS_D, &minus_k), rest = vm_log_gap_d(f);
+    *gap = rest + (VM_FMA_D(minus_k, VM_LN2_LO_D, VM_FMA_D(minus_k, VM_LN2_HI_D, x) - f));
+    return VM_FMA_D(minus_k, -VM_LN2_D, f - rest);
+}
+
+VM_INLINE float vm_x_minus_log1p_f(float x) {
+    float gap;
+    vm_log1p_and_gap_f(x, &gap);
+    return x < INFINITY ? gap : x;
+}
+
+VM_INLINE double vm_x_minus_log1p_d(double x) {
+    double gap;
+    vm_log1p_and_gap_d(x, &gap);
+    return x < (double)INFINITY ? gap : x;
+}
+
+/* d - log x for x in (0, 1], where d = x - 1 is known better than x tells: f is from d, and from x only where it is so
+ * small that x tells more. */
+VM_INLINE float vm_gap_near_one_f(float x, float d) {
+    const int32_t k = (int32_t)(VM_THREE_HALVES_BITS_F - vm_bits_f(x)) >> 23;
+    const float minus_k = (float)k, s = vm_from_bits_f(((uint32_t)k << 23) + (127u << 23));
+    const float f = VM_FMA_F(x < 0.375f ? x : d, s, x < 0.375f ? -1.0f : s - 1.0f);
+    return vm_log_gap_f(f) + (VM_FMA_F(minus_k, VM_LN2_F, d) - f);
+}
+
+VM_INLINE double vm_gap_near_one_d(double x, double d) {
+    const uint64_t biased = VM_THREE_HALVES_BITS_D + (1024ull << 52) - vm_bits_d(x);
+    const double minus_k = vm_from_bits_d(biased >> 52 | 0x433ull << 52) - (0x1p52 + 1024);
+    const double s = vm_from_bits_d((biased & 0xfff0000000000000ull) - (1ull << 52));
+    const double f = VM_FMA_D(x < 0.375 ? x : d, s, x < 0.375 ? -1.0 : s - 1.0);
+    return vm_log_gap_d(f) + (VM_FMA_D(minus_k, VM_LN2_LO_D, VM_FMA_D(minus_k, VM_LN2_HI_D, d) - f));
 }
 
 /* log(1 + e) for e in [0, 1], where no reduction is needed. float: e + e^2 Q(e), relative error 2^-27.5; the 2^-100

@@ -9,6 +9,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_nonpositive_d(double x) noexcept
     float vm_exp_difference_f(float x, float y) noexcept
     double vm_exp_difference_d(double x, double y) noexcept
+    float vm_exp_difference_and_fall_f(float x, float y, float* fall) noexcept
+    double vm_exp_difference_and_fall_d(double x, double y, double* fall) noexcept
     float vm_exp_of_product_f(float a, float b) noexcept
     double vm_exp_of_product_d(double a, double b) noexcept
     float vm_expm1_f(float x) noexcept
@@ -25,6 +27,10 @@ cdef extern from "vecmath.h" nogil:
     double vm_log1p_d(double x) noexcept
     float vm_x_minus_log1p_f(float x) noexcept
     double vm_x_minus_log1p_d(double x) noexcept
+    float vm_log1p_and_gap_f(float x, float* gap) noexcept
+    double vm_log1p_and_gap_d(double x, double* gap) noexcept
+    float vm_gap_near_one_f(float x, float d) noexcept
+    double vm_gap_near_one_d(double x, double d) noexcept
     float vm_log1p_01_f(float x) noexcept
     double vm_log1p_01_d(double x) noexcept
     float vm_tanh_f(float x) noexcept
@@ -76,6 +82,14 @@ cdef inline floating exp_difference(floating x, floating y) noexcept nogil:
     return vm_exp_difference_f(x, y) if floating is float else vm_exp_difference_d(x, y)
 
 
+# The same, and in fall[0] 1 - exp(x - y).
+cdef inline floating exp_difference_and_fall(floating x, floating y, floating* fall) noexcept nogil:
+    if floating is float:
+        return vm_exp_difference_and_fall_f(x, y, fall)
+    else:
+        return vm_exp_difference_and_fall_d(x, y, fall)
+
+
 # exp(a b), without the rounding error of the product.
 cdef inline floating exp_of_product(floating a, floating b) noexcept nogil:
     return vm_exp_of_product_f(a, b) if floating is float else vm_exp_of_product_d(a, b)
@@ -111,6 +125,19 @@ cdef inline floating log1p(floating x) noexcept nogil:
 # x - log1p(x) of x in [0, inf] or NaN.
 cdef inline floating x_minus_log1p(floating x) noexcept nogil:
     return vm_x_minus_log1p_f(x) if floating is float else vm_x_minus_log1p_d(x)
+
+
+# log1p(x) of x in [0, inf) or NaN, and in gap[0] x - log1p(x).
+cdef inline floating log1p_and_gap(floating x, floating* gap) noexcept nogil:
+    if floating is float:
+        return vm_log1p_and_gap_f(x, gap)
+    else:
+        return vm_log1p_and_gap_d(x, gap)
+
+
+# d - log(x) of x in (0, 1] or NaN, with d = x - 1 more accurate than x is.
+cdef inline floating gap_near_one(floating x, floating d) noexcept nogil:
+    return vm_gap_near_one_f(x, d) if floating is float else vm_gap_near_one_d(x, d)
 
 
 # log1p of x in [0, 1] or NaN, cheaper.

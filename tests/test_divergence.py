@@ -200,7 +200,7 @@ def test_gaussian_kl_of_tiny_log_var(dtype, level):
 # ---------------------------------------------------------------------------------------------------------------------
 # Class indices and probabilities
 
-LAYOUTS = pytest.mark.parametrize("shape", [(40, 5), (9, 1030), (3, 5, 30), (3, 600, 3), (2, 30, 70), (1, 2, 2100)])
+LAYOUTS = pytest.mark.parametrize("shape", [(40, 5), (9, 1030), (3, 5, 30), (3, 600, 3), (2, 30, 70), (2, 2, 5000)])
 
 
 @LAYOUTS
@@ -223,6 +223,24 @@ def test_labels_and_one_hot_agree(shape, dtype, reduction):
         by_hot = loss.value_and_grad(p, one_hot(label, shape[1]), **options, **more)
         assert_close(*(np.asarray(x[0], dtype) for x in (by_hot, by_label)), 4)
         assert_close(by_hot[1], by_label[1], 4)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("weighted", [False, True])
+def test_in_place_on_several_threads(shape, weighted):
+    rng = np.random.default_rng(0)
+    p, t = rng.uniform(0.01, 1, (2, *shape))
+    label = rng.integers(0, shape[1], shape[:1] + shape[2:])
+    options = {"sample_weight": rng.uniform(0, 2, label.shape)} if weighted else {}
+    for loss, target in ((fl.nll, label), (fl.nll, t), (fl.multilabel_soft_margin, t), (fl.kl_divergence, t)):
+        fl.set_num_threads(1)
+        value, grad = loss.value_and_grad(p, target, axis=1, **options)
+        fl.set_num_threads(3)
+        pred = p.copy()
+        assert_same_bits(loss.value_and_grad(pred, target, axis=1, out=pred, **options)[0], value)
+        assert_same_bits(pred, grad)
+        losses = loss(p, target, axis=1, reduction="none", **options)
+        assert losses.sum() == pytest.approx(loss(p, target, axis=1, reduction="sum", **options), rel=1e-12)
 
 
 @LAYOUTS

@@ -15,7 +15,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fmin
 
 from fastloss.kernels.binary cimport exp_minus_abs
-from fastloss.kernels.class_axis cimport VECTOR, prefetch
+from fastloss.kernels.class_axis cimport VECTOR, clear, prefetch
 from fastloss.kernels.loops cimport (
     ANY, DERIVATIVES, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
     single_loops, weigh
@@ -33,8 +33,8 @@ cnp.import_array()
 
 cdef enum:
     MAX_LOSSES = 64
-    SHORT_INNER = 64        # samples side by side: from here, a piece is one class of them
     REACH = 65536           # elements whose gradient a tile of labels writes, about
+    STRIP = 4 * TILE        # samples side by side whose gradient is cleared class by class: short stretches cost more
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. A line `cdef void ...` makes the loops of one loss over a tile, for float and for double;
@@ -104,7 +104,8 @@ cdef struct Call:
     Py_ssize_t classes
     Py_ssize_t inner
     Py_ssize_t blocks       # outer indices in a tile
-    Py_ssize_t width        # inner indices in a tile: all of them unless blocks is 1
+    bint in_strips          # whether a tile is some of the inner indices of one outer index
+    Py_ssize_t width        # inner indices in a tile
     Py_ssize_t tiles
     Operand[2] inputs       # pred, and target unless it holds class indices
     int[2] domains          # of these
@@ -281,6 +282,23 @@ cdef bint prepare(const Call* call, Samples* s, Memory* memory) noexcept nogil:
     return bad
 
 
+cdef inline bint in_place(const Call* call) noexcept nogil:
+    """Whether a derivative is written over an input."""
+    cdef int j, k
+    for j in range(DERIVATIVES):
+        for k in range(2):
+            if call.out[j] != NULL and call.out[j] == call.inputs[k].data:
+                return True
+    return False
+
+
+cdef inline void clear_derivatives(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    cdef int j
+    for j in range(DERIVATIVES):
+        if call.out[j] != NULL:
+            clear(<floating*> call.out[j] + start, n)
+
+
 cdef inline const floating* read(
     const Call* call, Memory* memory, int k, Py_ssize_t start, Py_ssize_t n, floating* _
 ) noexcept nogil:
@@ -383,7 +401,7 @@ cdef double run_all_classes(
     """A tile, piece by piece."""
     cdef Py_ssize_t start = s.first, stop = s.first + s.blocks * call.classes * call.inner, following, c
     cdef double total = 0
-    if call.width == call.inner:
+    if not call.in_strips:
         while start < stop:
             total += run_piece(call, s, memory, _, start, min(TILE, stop - start), bad)
             start += TILE
@@ -403,7 +421,7 @@ cdef double run_one_class(const Call* call, Samples* s, Memory* memory, floating
     cdef floating* t = <floating*> memory.copies[1]
     cdef const double* weight = s.weight if s.weighted else NULL
     cdef floating* derivative
-    cdef Py_ssize_t c, k, n
+    cdef Py_ssize_t c, k
     cdef Tile x
     cdef int j
     for k in range(s.n):
@@ -421,15 +439,16 @@ cdef double run_one_class(const Call* call, Samples* s, Memory* memory, floating
     for j in range(DERIVATIVES):
         x.out[j] = NULL if call.out[j] == NULL else memory.out[j]
     run_loops(call, &x, _)
+    if not call.in_strips:
+        clear_derivatives(call, _, s.first, call.classes * call.inner * s.blocks)
+    elif in_place(call):
+        for c in range(call.classes):
+            clear_derivatives(call, _, s.first + c * call.inner, s.n)
     for j in range(DERIVATIVES):
         if call.out[j] != NULL:
             if weight != NULL:
                 weigh(<floating*> x.out[j], weight, call.scale, s.n)
             derivative = <floating*> call.out[j]
-            n = call.classes * call.inner * s.blocks if call.width == call.inner else s.n
-            for c in range(1 if call.width == call.inner else call.classes):
-                for k in range(n):
-                    derivative[s.first + c * call.inner + k] = 0
             for k in range(s.n):
                 derivative[s.place[k]] = (<floating*> x.out[j])[k]
     if call.value != NULL:
@@ -443,35 +462,51 @@ cdef double run_one_class(const Call* call, Samples* s, Memory* memory, floating
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
-cdef double run_tile(
-    const Call* call, Memory* memory, floating* _, Py_ssize_t tile, double* mass, char* bad
+cdef double run_samples(
+    const Call* call, Samples* s, Memory* memory, floating* _, double* mass, char* bad
 ) noexcept nogil:
-    cdef Py_ssize_t block = call.classes * call.inner, strips, strip, k
-    cdef Samples s
+    """The sum of the weighted terms of at most TILE samples, or of pieces of at most TILE elements."""
     cdef double total = 0
-    if call.width == call.inner:
-        s.blocks = min(call.blocks, call.outer - tile * call.blocks)
-        s.n = s.blocks * call.inner
-        s.start = tile * call.blocks * call.inner
-        s.first = tile * call.blocks * block
-    else:
-        strips = (call.inner + call.width - 1) // call.width
-        strip = tile % strips * call.width
-        s.blocks = 1
-        s.n = min(call.width, call.inner - strip)
-        s.start = tile // strips * call.inner + strip
-        s.first = tile // strips * block + strip
-    bad[0] |= prepare(call, &s, memory)
+    cdef Py_ssize_t k
+    bad[0] |= prepare(call, s, memory)
     if call.stage == MEASURE and call.labels != NULL:
         pass
     elif call.one_class:
-        total = run_one_class(call, &s, memory, _, bad)
+        total = run_one_class(call, s, memory, _, bad)
     else:
-        total = run_all_classes(call, &s, memory, _, bad)
+        total = run_all_classes(call, s, memory, _, bad)
     mass[0] += s.mass
     if call.value != NULL and call.stage == RUN:
         for k in range(s.n):
             (<floating*> call.value)[s.start + k] = <floating> s.total[k]
+    return total
+
+
+cdef double run_tile(
+    const Call* call, Memory* memory, floating* _, Py_ssize_t tile, double* mass, char* bad
+) noexcept nogil:
+    cdef Py_ssize_t block = call.classes * call.inner, strips, strip, stop, k
+    cdef Samples s
+    cdef double total = 0
+    if not call.in_strips:
+        s.blocks = min(call.blocks, call.outer - tile * call.blocks)
+        s.n = s.blocks * call.inner
+        s.start = tile * call.blocks * call.inner
+        s.first = tile * call.blocks * block
+        return run_samples(call, &s, memory, _, mass, bad)
+    strips = (call.inner + call.width - 1) // call.width
+    strip = tile % strips * call.width
+    stop = min(strip + call.width, call.inner)
+    if call.one_class and call.stage == RUN and not in_place(call):
+        for k in range(call.classes):
+            clear_derivatives(call, _, tile // strips * block + k * call.inner + strip, stop - strip)
+    while strip < stop:
+        s.blocks = 1
+        s.n = min(TILE, stop - strip)
+        s.start = tile // strips * call.inner + strip
+        s.first = tile // strips * block + strip
+        total += run_samples(call, &s, memory, _, mass, bad)
+        strip += s.n
     return total
 
 
@@ -519,30 +554,27 @@ cdef double run_all(const Call* call, floating* _, int threads, double* mass, ch
 
 cdef void choose_tiles(Call* call) noexcept:
     """The partition into tiles: it depends on what is given and wanted, not on threads."""
-    cdef Py_ssize_t block, strips
+    cdef Py_ssize_t strip = STRIP if call.one_class else TILE, block, strips
     if call.labels == NULL and call.weight.data == NULL and call.class_weight.data == NULL and call.value == NULL:
         # No term needs to know its sample: these are the elements, in the order of memory.
         call.inner *= call.outer * call.classes
         call.outer = call.classes = 1
-    block = call.classes * call.inner
-    call.blocks = 1
+    call.in_strips = call.inner > TILE
     call.width = call.inner
-    if call.inner == 0:
-        pass
-    elif call.one_class and call.inner <= TILE:
-        call.blocks = max(1, min(TILE // call.inner, REACH // block))
-    elif not call.one_class and block <= TILE:
-        call.blocks = TILE // block
-    elif call.one_class or call.inner >= SHORT_INNER:
-        strips = (call.inner + TILE - 1) // TILE
+    call.blocks = 1
+    if call.in_strips:
+        strips = (call.inner + strip - 1) // strip
         call.width = (call.inner + strips - 1) // strips
         call.width = (call.width + VECTOR - 1) // VECTOR * VECTOR
+    elif call.inner != 0:
+        block = call.classes * call.inner
+        call.blocks = max(1, min(TILE // call.inner, REACH // block) if call.one_class else TILE // block)
     if call.outer * call.inner == 0:
         call.tiles = 0
-    elif call.width == call.inner:
-        call.tiles = (call.outer + call.blocks - 1) // call.blocks
-    else:
+    elif call.in_strips:
         call.tiles = call.outer * ((call.inner + call.width - 1) // call.width)
+    else:
+        call.tiles = (call.outer + call.blocks - 1) // call.blocks
 
 
 def run(

@@ -170,16 +170,20 @@ def test_multilabel_soft_margin(dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("beta", [0.5, 0.1, 0.9, 1e-3])
-def test_close_distributions(dtype, beta, level):
+@pytest.mark.parametrize("beta", [0.5, 0.1, 0.9, 1e-3, 1e-7])
+@pytest.mark.parametrize("far", [False, True])
+def test_distributions_of_any_distance(dtype, beta, far, level):
     """Where t - p is small, JS is about beta (1 - beta) exp(p) (t - p)^2 / 2: all of its terms nearly cancel."""
     mpmath = pytest.importorskip("mpmath")
     rng = np.random.default_rng(0)
     p = -rng.exponential(2, 60).astype(dtype)
     t = (p * (1 + np.exp2(rng.integers(-21 if dtype is np.float32 else -50, -1, 60)))).astype(dtype)
+    if far:
+        p, t = p / 8, (p / 8 - np.exp2(rng.uniform(-3, 6, 60))).astype(dtype)
+        p, t = np.where(np.arange(60) % 2, (p, t), (t, p))
     value, grads = fl.js_divergence.value_and_grad(p[:, None], t[:, None], beta=beta, reduction="none")
     for i in range(60):
-        with mpmath.workdps(60):
+        with mpmath.workdps(100):
             b, x, y = mpmath.mpf(dtype(beta).item()), mpmath.mpf(p[i].item()), mpmath.mpf(t[i].item())
             m = mpmath.log(b * mpmath.exp(y) + (1 - b) * mpmath.exp(x))
             by_p, by_t = (1 - b) * mpmath.exp(x) * (x - m), b * mpmath.exp(y) * (y - m)

@@ -83,6 +83,10 @@ add(
 # ---------------------------------------------------------------------------------------------------------------------
 # What the .pxd files define is inlined. As functions, these have all registers for their loops.
 
+cdef void find_peaks_of_rows(const Call* call, Stats* s, const floating* z) noexcept nogil:
+    peaks_of_rows(call, s, z)
+
+
 cdef void gather_bare_rows(
     const Call* call, Stats* s, const floating* z, floating* e, Py_ssize_t stride, const floating* grad
 ) noexcept nogil:
@@ -100,6 +104,19 @@ cdef void gather_row_with_sum(
     const Call* call, Stats* s, Py_ssize_t i, const floating* z, const floating* t, floating* e, const floating* grad
 ) noexcept nogil:
     gather_row(call, KIND[call.loss], s, i, z, t, e, grad)
+
+
+cdef void write_bare_rows(
+    const Call* call, Stats* s, const floating* e, Py_ssize_t stride, floating* grad
+) noexcept nogil:
+    cdef floating* hot = field(s, OF_HOT, grad)
+    cdef Py_ssize_t C = call.classes, i
+    for i in range(s.n):
+        write_bare_row(call, s, i, e + i * stride, grad + i * C)
+        grad[i * C + s.label[i]] = hot[i]
+    for i in range(s.n if s.dropped else 0):
+        if s.weight[i] == 0:
+            clear(grad + i * C, C)
 
 
 cdef void write_derivatives_of_row(
@@ -184,7 +201,7 @@ cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) no
         return bad
     if C > BLOCK:  # no copy
         e, stride = grad, C
-    peaks_of_rows(call, s, z)
+    find_peaks_of_rows(call, s, z)
     if C <= BLOCK and not is_spread(call):
         gather_bare_rows(call, s, z, e, stride, grad)
     else:
@@ -197,16 +214,16 @@ cdef bint run_rows(const Call* call, Stats* s, floating* _, Py_ssize_t start) no
                 for k in range(HOT_GAP + 1):
                     field(s, k, _)[i] = 0
     settle_tile(call, s, _)
-    if grad != NULL:
+    if grad != NULL and hess == NULL and not is_spread(call):
+        write_bare_rows(call, s, e, stride, grad)
+    elif grad != NULL:
         for i in range(s.n):
             if s.weight[i] == 0:
                 clear(grad + i * C, C)
                 if hess != NULL:
                     clear(hess + i * C, C)
-            elif is_spread(call) or hess != NULL:
-                write_derivatives_of_row(call, s, i, at(t, i * C), e + i * stride, grad + i * C, at(hess, i * C))
             else:
-                write_bare_row(call, s, i, e + i * stride, grad + i * C)
+                write_derivatives_of_row(call, s, i, at(t, i * C), e + i * stride, grad + i * C, at(hess, i * C))
             if s.weight[i] != 0 and call.labels != NULL:
                 grad[i * C + s.label[i]] = field(s, OF_HOT, _)[i]
                 if hess != NULL and kind != LOGS:

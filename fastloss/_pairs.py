@@ -4,9 +4,12 @@ A tile of similarities is a matrix product into a buffer, which a kernel of pair
 more products add these to the gradients. The products are NumPy's, and so are the threads they run on.
 
 Softmax needs the sums over whole rows (and columns) before the first slope, so its tiles are computed twice: one
-product in four, as keeping them would take N x N. Small batches keep theirs; and a softmax in one direction has strips
+product in four, as keeping them would take N x N. A small batch keeps them; and a softmax in one direction has strips
 of whole rows for tiles, if the batch is not too large for that. Where a batch meets itself, a tile serves for its
 mirror image too.
+
+New memory costs more than what a small batch does with it, up to 2 us a page: so there is one buffer for all tiles,
+which malloc has at hand for the next call; of memory for each tile it would return most to the system in between.
 """
 
 from __future__ import annotations
@@ -26,8 +29,6 @@ TILE = 1024
 LOWEST_STRIP = TILE // 8
 #: So many similarities are kept rather than computed twice: 16 MB of float32.
 KEPT = 4 * TILE * TILE
-#: The least side of a tile where a batch meets itself.
-LOWEST_TILE = TILE // 4
 
 Array = NDArray[Any]
 Span = tuple[slice, slice]
@@ -46,7 +47,7 @@ class Tiles:
         if by_rows and strip >= LOWEST_STRIP:
             height, width = min(strip, n), n
         elif self.alike and n * n <= KEPT:  # smaller ones, as half of those on the diagonal is for nothing
-            height = width = min(n, max(LOWEST_TILE, -(-n // 4)))
+            height = width = min(n, max(2 * LOWEST_STRIP, -(-n // 4)))
         #: The tiles, (rows, columns), in lines of the same rows.
         self.lines = [
             [
@@ -70,7 +71,7 @@ class Tiles:
             self.kept.clear()
             self.free = 0
         x, y = self.x[rows], self.y[columns]
-        if self.alike and rows == columns:
+        if self.y is self.x and rows == columns:
             y = y.copy()  # NumPy takes a matrix times its own transpose by a routine that is up to 3 times slower
         s = self.buffer[self.free :][: len(x) * len(y)].reshape(len(x), len(y))
         self.free += s.size
@@ -105,7 +106,7 @@ def softmax(
     """
     n, alike, kernel = len(x), y is None, kernels.pairs
     by_rows = not both and not alike
-    tiles = Tiles(x, y, by_rows=by_rows, twice=not by_rows)
+    tiles = Tiles(x, y, by_rows=by_rows, twice=bool(grads) and not by_rows)
     rows = kernel.Totals(n, x.dtype)
     columns = rows if alike else kernel.Totals(n, x.dtype) if both else None
     directions = [rows] if columns is None or alike else [rows, columns]

@@ -565,7 +565,8 @@ def pairs(
         call.divide_by(weights)
         if weights > 0:
             losses, by_numbers = run(tuple(arrays), tuple(values), positives, weight * call.scale, slopes)
-            losses = np.where(weight == 0, 0, weight * losses)
+            if call.weight is not None or counts is not None:
+                losses = np.where(weight == 0, 0, weight * losses)
             total = np.add.reduce(losses)
         if rows is not None or weights == 0:
             for grad in grads:

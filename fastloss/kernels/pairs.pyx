@@ -627,11 +627,10 @@ cdef void to_unit(const floating* x, Py_ssize_t d, floating* unit, double* inver
     frexp(largest(x, d), &exponent)
     scale_by_power(x, d, -exponent, unit)  # so squares neither overflow nor vanish
     norm = sqrt(inner(unit, unit, d))
-    if norm == 0:
-        norm = INFINITY
+    inverse[0] = 0 if norm == 0 else 1 / norm
     for j in range(d):
-        unit[j] = <floating> (unit[j] / norm)
-    inverse[0] = ldexp(1 / norm, -exponent)
+        unit[j] = <floating> (inverse[0] * unit[j])
+    inverse[0] = ldexp(inverse[0], -exponent)
 
 
 cdef void to_units(

@@ -4,15 +4,17 @@ A tile of similarities is a matrix product into a buffer, which a kernel of pair
 more products add these to the gradients. The products are NumPy's, and so are the threads they run on.
 
 Softmax needs the sums over whole rows (and columns) before the first slope, so its tiles are computed twice: one
-product in four, as keeping them would take N x N. `clip` of (4096, 256) takes no longer than its four products, and the
-kernels less than a tenth of that. A batch of one tile keeps it; and so does a softmax in one direction, whose tiles are
-strips of whole rows if the batch is not too large for that. Where a batch meets itself, a tile serves for its mirror
-image too.
+product in four, as keeping them would take N x N. A small batch keeps them; and a softmax in one direction has strips
+of whole rows for tiles, if the batch is not too large for that. Where a batch meets itself, a tile serves for its
+mirror image too.
+
+New memory costs more than what a small batch does with it, up to 2 us a page: so there is one buffer for all tiles,
+which malloc has at hand for the next call; of memory for each tile it would return most to the system in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from fastloss._cpu import kernels
 TILE = 1024
 #: The least height of a strip: below, adding a product to a gradient takes as long as the product.
 LOWEST_STRIP = TILE // 8
+#: So many similarities are kept rather than computed twice: 16 MB of float32.
+KEPT = 4 * TILE * TILE
 
 Array = NDArray[Any]
 Span = tuple[slice, slice]
@@ -32,185 +36,143 @@ Positives = tuple[Array, Array]
 
 
 class Tiles:
-    """The similarities of vectors x with vectors y, tile by tile in one buffer, and the way back to gradients."""
+    """The similarities of vectors x with vectors y, or with themselves, tile by tile, and the way back to gradients."""
 
-    def __init__(self, x: Array, y: Array, *, by_rows: bool = False) -> None:
+    def __init__(self, x: Array, y: Array | None = None, *, by_rows: bool = False, twice: bool = False) -> None:
         n = len(x)
-        self.x, self.y, self.alike = x, y, y is x
-        self.height, self.width = min(TILE, n), min(TILE, n)
-        if by_rows and (strip := TILE * TILE // n) >= LOWEST_STRIP:
-            self.height, self.width = min(strip, n), n
-        self.buffer = np.empty(self.height * self.width, x.dtype)
-        self.product = np.empty((0, 0), x.dtype)
-
-    def groups(self, by_rows: bool) -> Iterator[list[Span]]:
-        """The tiles, (rows, columns), grouped by what has to be summed up before slopes are known: rows, or all."""
-        n = len(self.x)
-        lines = []
-        for i in range(0, n, self.height):
-            rows = slice(i, min(i + self.height, n))
-            starts = range(i if self.alike else 0, n, self.width)
-            lines.append([(rows, slice(j, min(j + self.width, n))) for j in starts])
-        return iter(lines if by_rows else [[tile for line in lines for tile in line]])
+        self.alike = y is None
+        self.x, self.y = x, x if y is None else y
+        height = width = min(n, TILE)
+        strip = TILE * TILE // n
+        if by_rows and strip >= LOWEST_STRIP:
+            height, width = min(strip, n), n
+        elif self.alike and n * n <= KEPT:  # smaller ones, as half of those on the diagonal is for nothing
+            height = width = min(n, max(2 * LOWEST_STRIP, -(-n // 4)))
+        #: The tiles, (rows, columns), in lines of the same rows.
+        self.lines = [
+            [
+                (slice(i, min(i + height, n)), slice(j, min(j + width, n)))
+                for j in range(i if self.alike else 0, n, width)
+            ]
+            for i in range(0, n, height)
+        ]
+        self.keeps = twice and n * n <= KEPT
+        self.kept: dict[tuple[int, int], Array] = {}
+        self.free = 0
+        self.buffer = np.empty(height * width * (sum(map(len, self.lines)) if self.keeps else 1), x.dtype)
+        self.product = np.empty(0, x.dtype)
 
     def similarities(self, rows: slice, columns: slice) -> Array:
-        x, y = self.x[rows], self.y[columns].T
-        shape = len(x), y.shape[1]
-        return np.matmul(x, y, out=self.buffer[: shape[0] * shape[1]].reshape(shape))
+        """Those of a tile: as they are if they are still there, or computed, and then others go for them."""
+        key = rows.start, columns.start
+        if key in self.kept:
+            return self.kept[key]
+        if not self.keeps:
+            self.kept.clear()
+            self.free = 0
+        x, y = self.x[rows], self.y[columns]
+        if self.y is self.x and rows == columns:
+            y = y.copy()  # NumPy takes a matrix times its own transpose by a routine that is up to 3 times slower
+        s = self.buffer[self.free :][: len(x) * len(y)].reshape(len(x), len(y))
+        self.free += s.size
+        self.kept[key] = np.matmul(x, y.T, out=s)
+        return s
 
-    def add_gradients(self, slopes: Array, rows: slice, columns: slice, grads: tuple[Array, ...]) -> None:
-        """Add what the slopes of a tile are to the gradients by x and y."""
-        self.add(slopes, self.y[columns], grads[0][rows])
+    def set_gradients(self, slopes: Array, rows: slice, columns: slice, grads: tuple[Array, ...]) -> None:
+        """Add what the slopes of a tile are to the gradients by x and y. The first of a row or column sets them."""
+        self.add(slopes, self.y[columns], grads[0][rows], columns.start == 0)
         if not self.alike or rows != columns:
-            self.add(slopes.T, self.x[rows], grads[-1][columns])
+            self.add(slopes.T, self.x[rows], grads[-1][columns], rows.start == 0)
 
-    def add(self, a: Array, b: Array, to: Array) -> None:
-        if self.product.size < to.size:
-            self.product = np.empty(to.shape, to.dtype)
-        to += np.matmul(a, b, out=self.product[: len(to)])
+    def add(self, a: Array, b: Array, to: Array, first: bool) -> None:
+        if first:
+            np.matmul(a, b, out=to)
+        else:
+            if self.product.size < to.size:
+                self.product = np.empty(to.size, to.dtype)
+            to += np.matmul(a, b, out=self.product[: to.size].reshape(to.shape))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Softmax
 
 
-class Sums:
-    """Sums of exp(k s) over the negatives and the positives of each vector, and what follows from them."""
-
-    def __init__(self, n: int, dtype: np.dtype[Any]) -> None:
-        self.top = np.full((2, n), np.finfo(dtype).min, dtype)  # the sums are mass exp(top)
-        self.mass = np.zeros((3, n))  # over the negatives, over the positives, and the sum of k s over these
-        self.slope = np.zeros((2, 3, n), dtype)  # see pairs.pyx
-
-    @property
-    def pair(self) -> tuple[Array, Array]:
-        return self.top, self.mass
-
-    def settle(self, span: slice, counts: Array, weight: Array) -> Array:
-        """The losses of some vectors, from their numbers of positives; and the slopes of these losses times weights.
-
-        A loss is log(sum over all) - mean over positives of k s. Kept apart as softplus(log sum over negatives - log
-        sum over positives), and the rest, which is 0 for a single positive, it does not cancel where it is small.
-        """
-        negative, positive, total = self.mass[:, span]
-        top = self.top[:, span].astype(float)
-        log_positive = top[1] + np.log(positive)
-        gap = top[0] + np.log(negative) - log_positive
-        share, rest = 1 / (1 + np.exp(-gap)), 1 / (1 + np.exp(gap))  # of the negatives in the sum, and of the positives
-        alone, single = counts == 0, counts == 1
-        slope = self.slope[:, :, span]
-        slope[:, 1] = top
-        slope[0, 0] = np.where(alone | (negative == 0), 0, weight * share / negative)
-        slope[1, 0] = np.where(alone | single, 0, weight * rest / positive)
-        slope[1, 2] = np.where(alone, 0, weight / counts * np.where(single, share, 1))
-        return np.where(alone, 0, np.where(single, 0, log_positive - total / counts) + np.logaddexp(0, gap))
-
-
 def softmax(
-    x: Array, y: Array, k: float, positives: Positives, weight: Array, both: bool, grads: tuple[Array, ...]
+    x: Array, y: Array | None, k: float, positives: Positives, weight: Array, both: bool, grads: tuple[Array, ...]
 ) -> Array:
-    """The losses, and in `grads` the gradients, of softmax over k x y^T by rows, or the mean of rows and columns.
+    """The losses of softmax over k x y^T by rows, or the mean of rows and columns; in `grads` the gradients, over k.
 
-    Where y is x, it is by rows, and each pair counts in the rows of both of its samples.
+    Without y, x meets itself: it is by rows, and each pair counts in the rows of both of its samples.
     """
-    tiles = Tiles(x, y, by_rows=not both and y is not x)
-    n, alike, kernel = len(x), tiles.alike, kernels.pairs
-    counts = positives[1] - positives[0] - alike
-    rows = Sums(n, x.dtype)
-    columns = rows if alike else Sums(n, x.dtype) if both else None
+    n, alike, kernel = len(x), y is None, kernels.pairs
+    by_rows = not both and not alike
+    tiles = Tiles(x, y, by_rows=by_rows, twice=bool(grads) and not by_rows)
+    rows = kernel.Totals(n, x.dtype)
+    columns = rows if alike else kernel.Totals(n, x.dtype) if both else None
+    directions = [rows] if columns is None or alike else [rows, columns]
+    share = 1 / len(directions)
     losses = np.zeros(n)
-    for group in tiles.groups(by_rows=columns is None):
+    for group in tiles.lines if by_rows else [sum(tiles.lines, [])]:
         for i, j in group:
-            s = tiles.similarities(i, j)
             of_columns = columns if not alike or i != j else None
-            kernel.add_to_sums(
-                s, k, i.start, j.start, positives, alike, rows.pair, of_columns.pair if of_columns else None
-            )
-        span = group[0][0] if columns is None else slice(n)
-        if columns is None or alike:
-            losses[span] = rows.settle(span, counts[span], weight[span])
-        else:
-            losses = (rows.settle(span, counts, weight / 2) + columns.settle(span, counts, weight / 2)) / 2
+            s = tiles.similarities(i, j)
+            kernel.add_to_sums(s, k, i.start, j.start, positives, alike, rows, of_columns)
+        first, stop = group[0][0].start, group[-1][0].stop
+        for totals in directions:
+            totals.settle(first, stop, positives, alike, weight, share, losses, share)
         for i, j in group if grads else []:
-            if len(group) > 1:
-                s = tiles.similarities(i, j)
-            kernel.softmax_slopes(
-                s, k, i.start, j.start, positives, alike, rows.slope, columns.slope if columns else None
-            )
-            tiles.add_gradients(s, i, j, grads)
+            s = tiles.similarities(i, j)
+            kernel.softmax_slopes(s, k, i.start, j.start, positives, alike, rows, columns)
+            tiles.set_gradients(s, i, j, grads)
     return losses
 
 
 def info_nce(
-    inputs: tuple[Array, Array], numbers: tuple[()], _: None, weight: Array, grads: tuple[Array, ...],
+    inputs: tuple[Array, Array], numbers: tuple[()], positives: Positives, weight: Array, grads: tuple[Array, ...],
     *, temperature: float, symmetric: bool,
 ) -> tuple[Array, tuple[()]]:  # fmt: skip
-    losses = softmax(*inputs, 1 / temperature, one_each(len(weight)), weight, symmetric, grads)
-    multiply(grads, 1 / temperature)
-    return losses, ()
+    k = 1 / temperature
+    return softmax(*inputs, k, positives, k * weight, symmetric, grads), ()
 
 
 def clip(
-    inputs: tuple[Array, Array], numbers: tuple[float], _: None, weight: Array, grads: tuple[Array, ...]
-) -> tuple[Array, tuple[float]]:
-    losses = softmax(*inputs, numbers[0], one_each(len(weight)), weight, True, grads)
-    by_scale = slope_of_scale(inputs[0], grads)
-    multiply(grads, numbers[0])
-    return losses, (by_scale,)
+    inputs: tuple[Array, Array], numbers: tuple[float], positives: Positives, weight: Array, grads: tuple[Array, ...]
+) -> tuple[Array, tuple[float, ...]]:
+    losses = softmax(*inputs, numbers[0], positives, weight, True, grads)
+    return losses, by_scale(inputs[0], numbers[0], grads)
 
 
 def supcon(
     inputs: tuple[Array], numbers: tuple[()], positives: Positives, weight: Array, grads: tuple[Array, ...],
     *, temperature: float,
 ) -> tuple[Array, tuple[()]]:  # fmt: skip
-    losses = softmax(*inputs, *inputs, 1 / temperature, positives, weight, True, grads)
-    multiply(grads, 1 / temperature)
-    return losses, ()
+    k = 1 / temperature
+    return softmax(*inputs, None, k, positives, k * weight, True, grads), ()
 
 
 def nt_xent(
-    inputs: tuple[Array, Array], numbers: tuple[()], _: None, weight: Array, grads: tuple[Array, ...],
+    inputs: tuple[Array, Array], numbers: tuple[()], _: Positives, weight: Array, grads: tuple[Array, ...],
     *, temperature: float,
 ) -> tuple[Array, tuple[()]]:  # fmt: skip
     """The two views of a sample are neighbours in one batch, each the other's only positive."""
-    n, d = inputs[0].shape
-    both = np.stack(inputs, axis=1).reshape(2 * n, d)
-    inverse_norm = normalise(both)
-    start = np.arange(2 * n) // 2 * 2
-    grad = np.zeros_like(both) if grads else both
-    slopes = (grad,) if grads else ()
-    losses = softmax(both, both, 1 / temperature, (start, start + 2), np.repeat(weight / 2, 2), True, slopes)
+    units, inverse_norms = kernels.pairs.unit_vectors(*inputs)
+    start = np.arange(len(units)) // 2 * 2
+    slopes = (np.empty_like(units),) if grads else ()
+    k = 1 / temperature
+    losses = softmax(units, None, k, (start, start + 2), np.repeat(weight * (k / 2), 2), True, slopes)
     if grads:
-        grad -= np.einsum("ij,ij->i", grad, both, dtype=float).astype(grad.dtype)[:, None] * both
-        grad *= (inverse_norm / temperature)[:, None]
-        grads[0][...], grads[1][...] = grad[0::2], grad[1::2]
-    return losses.reshape(n, 2).mean(axis=1), ()
+        kernels.pairs.gradients_through_units(*slopes, units, inverse_norms, *grads)
+    return (losses[0::2] + losses[1::2]) / 2, ()
 
 
-def normalise(x: Array) -> Array:
-    """Divide each row by its norm, in place, and return one over the norms; a zero vector stays, and 0 is its entry."""
-    exponent = np.frexp(np.maximum(x.max(axis=1), -x.min(axis=1)))[1]
-    np.ldexp(x, -exponent[:, None], out=x)  # so squares neither overflow nor vanish
-    norm = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=float))
-    norm[norm == 0] = np.inf
-    x /= norm[:, None]
-    inverse: Array = np.ldexp(1 / norm, -exponent)
-    return inverse
-
-
-def one_each(n: int) -> Positives:
-    """The positives of batches where row i belongs to row i."""
-    return np.arange(n), np.arange(1, n + 1)
-
-
-def multiply(grads: tuple[Array, ...], k: float) -> None:
+def by_scale(x: Array, k: float, grads: tuple[Array, ...]) -> tuple[float, ...]:
+    """The derivative by k of a function of k x y^T, from the gradients over k, which become the gradients."""
+    if not grads:
+        return ()
+    slope: float = kernels.pairs.inner_product(x, grads[0])
     for grad in grads:
         grad *= k
-
-
-def slope_of_scale(x: Array, grads: tuple[Array, ...]) -> float:
-    """The derivative by k, from gradients by x of a function of k x y^T that lack the factor k."""
-    return float(np.einsum("ij,ij->", x, grads[0], dtype=float)) if grads else 0.0
+    return (slope,)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,19 +180,18 @@ def slope_of_scale(x: Array, grads: tuple[Array, ...]) -> float:
 
 
 def siglip(
-    inputs: tuple[Array, Array], numbers: tuple[float, float], _: None, weight: Array, grads: tuple[Array, ...]
-) -> tuple[Array, tuple[float, float]]:
+    inputs: tuple[Array, Array], numbers: tuple[float, float], positives: Positives, weight: Array,
+    grads: tuple[Array, ...],
+) -> tuple[Array, tuple[float, ...]]:  # fmt: skip
     tiles = Tiles(*inputs)
-    positives, losses, by_bias = one_each(len(weight)), np.zeros(len(weight)), 0.0
-    for line in tiles.groups(by_rows=True):
+    losses, slopes = np.zeros((2, len(weight)))
+    for line in tiles.lines:
         for i, j in line:
             s = tiles.similarities(i, j)
-            by_bias += kernels.pairs.sigmoid_tile(s, *numbers, i.start, j.start, positives, weight, losses)
+            kernels.pairs.sigmoid_tile(s, *numbers, i.start, j.start, positives, weight, losses, slopes)
             if grads:
-                tiles.add_gradients(s, i, j, grads)
-    by_scale = slope_of_scale(inputs[0], grads)
-    multiply(grads, numbers[0])
-    return losses, (by_scale, by_bias)
+                tiles.set_gradients(s, i, j, grads)
+    return losses, (*by_scale(inputs[0], numbers[0], grads), slopes.sum())
 
 
 def batch_hard_triplet(
@@ -239,28 +200,26 @@ def batch_hard_triplet(
 ) -> tuple[Array, tuple[()]]:  # fmt: skip
     """The triplets are chosen by |x|^2 + |y|^2 - 2 x y, of vectors centred against cancellation, and then measured."""
     (z,), n = inputs, len(weight)
-    size = np.max(np.abs(z))
-    if not np.isfinite(size):
+    size = kernels.pairs.largest_of(z)
+    if not math.isfinite(size):
         for grad in grads:
             grad[...] = np.nan
         return np.full(n, np.nan), ()
-    unit = np.ldexp(z.dtype.type(1), np.frexp(size)[1] - 1)
+    unit = np.ldexp(z.dtype.type(1), math.frexp(size)[1] - 1)
     z = z / unit  # so squares neither overflow nor vanish
     centred = z - middle(z)
     squares = np.einsum("ij,ij->i", centred, centred)
     best, index = np.full((2, n), -np.inf, z.dtype), np.zeros((2, n), np.int32)
-    tiles = Tiles(centred, centred)
-    for line in tiles.groups(by_rows=True):
+    tiles = Tiles(centred)
+    for line in tiles.lines:
         for i, j in line:
-            kernels.pairs.mine(tiles.similarities(i, j), i.start, j.start, positives, squares, best, index)
-    near, far = (kernels.pairs.distances(z, k) for k in index)
-    gap = float(unit) * (far - near)
-    loss, slope = (np.logaddexp(0, gap), 1 / (1 + np.exp(-gap))) if soft else (gap + margin, gap + margin > 0)
+            s = tiles.similarities(i, j)
+            kernels.pairs.mine(s, i.start, j.start, positives, squares, best, index)
+    losses = np.zeros(n)
     for grad in grads:
-        for distance, k, sign in ((far, index[1], 1), (near, index[0], -1)):
-            pull = np.where(distance > 0, sign * weight * slope / distance, 0)
-            kernels.pairs.pull(z, k, np.where(weight > 0, pull, 0), grad)
-    return np.maximum(loss, 0), ()
+        grad[...] = 0
+    kernels.pairs.triplets(z, index, weight, unit, margin, soft, losses, *grads or (None,))
+    return losses, ()
 
 
 def middle(z: Array) -> Array:
@@ -275,18 +234,17 @@ def middle(z: Array) -> Array:
 # Batches
 
 
-def arrange(weight: Array, labels: Array | None) -> tuple[Array | None, Positives | None]:
+def arrange(weight: Array | None, labels: Array | None, n: int) -> tuple[Array | None, Positives]:
     """The samples that are there, of weight > 0, sorted by label; None for all as they are. And their positives."""
-    rows = np.flatnonzero(weight)
+    rows = None if weight is None else np.flatnonzero(weight)
     if labels is None:
-        return (None if len(rows) == len(weight) else rows), None
-    labels = labels[rows]
-    order = np.argsort(labels, kind="stable")
-    labels = labels[order]
-    first = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]])[: len(labels)])
-    sizes = np.diff(first, append=len(labels))
-    start = np.repeat(first, sizes)
-    return rows[order], (start, start + np.repeat(sizes, sizes))
+        if rows is not None and len(rows) == n:
+            rows = None
+        bounds = np.arange((n if rows is None else len(rows)) + 1)
+        return rows, (bounds[:-1], bounds[1:])
+    order = np.argsort(labels if rows is None else labels[rows], kind="stable")
+    rows = order if rows is None else rows[order]
+    return rows, kernels.pairs.ranges(labels[rows])
 
 
 def has_positives(positives: Positives) -> Array:

@@ -318,9 +318,10 @@ def info_nce(
     and with `symmetric` the mean of this and of its transpose, log(sum_j exp(s_ji)) - s_ii. The vectors are used as
     given: normalise them where cosines are meant, u = x / |x|; from the gradient g by u, that by x is then
     (g - (g . u) u) / |x|. The loss keeps its relative accuracy where it is small, and a temperature of 0.001 does no
-    harm. The N x N similarities never exist at once: the memory needed is that of two gradients and a tile of 4 MB
-    (float32). Symmetric losses, and batches above 8192, take one product of matrices more than the three that the
-    similarities and two gradients take.
+    harm. The N x N similarities of a large batch never exist at once: the memory needed is that of two gradients and a
+    tile of 4 MB (float32), or up to 16 MB for the similarities of a symmetric loss of up to 2048 pairs. Symmetric
+    losses of more, and batches above 8192, take one product of matrices more than the three that the similarities and
+    two gradients take.
 
     The gradient is that of the sum of the weighted losses also where ``reduction="none"``: a vector takes part in many
     of them. A sample of weight 0 is left out altogether, as query and as key; other weights are those of the samples'

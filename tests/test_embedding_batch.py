@@ -21,6 +21,7 @@ each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"]
 def small_tiles(monkeypatch):
     monkeypatch.setattr(_pairs, "TILE", 16)
     monkeypatch.setattr(_pairs, "LOWEST_STRIP", 4)
+    monkeypatch.setattr(_pairs, "KEPT", 34 * 34)
 
 
 def random(*shape, dtype=np.float64, seed=0):
@@ -35,7 +36,7 @@ def random(*shape, dtype=np.float64, seed=0):
 @each_dtype
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 16, 17, 33, 64, 65, 100])
 def test_around_every_size_of_tiles(case, dtype, n, small_tiles, level):
-    """nt_xent has twice as many vectors; strips of whole rows end at 64."""
+    """nt_xent has twice as many vectors; strips of whole rows end at 64, similarities are kept up to 34."""
     problem = case.problem((n, 3), dtype=dtype, seed=n)
     problem.assert_as_expected(reduction="mean")
     problem.assert_as_expected(reduction="sum", sample_weight=problem.weight())
@@ -106,6 +107,26 @@ def test_supcon_of_one_class_and_of_none():
     value = fl.supcon(np.ones((5, 3)), np.zeros(5, int))
     assert value == pytest.approx(np.log(4), rel=1e-14)  # each is as close as any other
     assert fl.supcon(z, [0, 0, 1, 2, 3], reduction="none")[2:].tolist() == [0, 0, 0]
+
+
+@each_dtype
+@pytest.mark.parametrize("size", [31, 32, 33, 34, 60])
+def test_classes_of_many_samples(dtype, size, small_tiles, level):
+    for case in (case for case in BATCH if "labels" in case.problem((2, 3)).inputs):
+        problem = case.problem((100, 3), dtype=dtype).copied()
+        problem.inputs["labels"][:] = np.arange(100) % 100 // size
+        problem.assert_as_expected()
+
+
+@each_dtype
+def test_clip_with_a_scale_of_zero_or_next_to_it(dtype):
+    x, y = random(2, 9, 4, dtype=dtype)
+    s = x.astype(float) @ y.T
+    for scale in (0.0, 1e-320, -1e-60):
+        value, (by_x, by_y, by_scale) = fl.clip.value_and_grad(x, y, scale)
+        assert value == pytest.approx(np.log(9), rel=1e-15)
+        assert np.abs(by_x).max() <= 1e-50 >= np.abs(by_y).max()
+        assert by_scale == pytest.approx(s.mean() - np.diag(s).mean(), rel=1e-5)
 
 
 def test_supcon_with_two_views_is_nt_xent():

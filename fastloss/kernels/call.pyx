@@ -51,6 +51,13 @@ cdef real(x, str name, dtype):
     return _checks.real(x, name, dtype)
 
 
+cdef floating_as(x, dtype):
+    """A real array as a kernel wants it that reads no other dtype."""
+    if cnp.PyArray_ISCARRAY_RO(x) and x.dtype == dtype:
+        return x
+    return _checks.contiguous(x, dtype)
+
+
 def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False, bint below=False):
     """A finite parameter in [low, high], without low if it must be `above`, without high if it must be `below`."""
     cdef double value
@@ -503,8 +510,8 @@ def pairs(
     """Run a loss of a batch of vectors against a batch; each of `inputs` is a name and what the caller gave.
 
     `run` is the function of _pairs.py, which gets the arrays, the `numbers` (scalars with a gradient of their own), the
-    ranges of positives by `labels`, weights times the scale of the gradient, and zeros to add the gradients to, none
-    for the value alone. It gives the losses and the derivatives by the numbers. `counts` tells from the ranges of
+    ranges of positives by `labels`, weights times the scale of the gradient, and arrays for the gradients, none for the
+    value alone. It gives the losses and the derivatives by the numbers. `counts` tells from the ranges of
     positives which samples have a loss.
     """
     name, given = inputs[0]
@@ -518,14 +525,16 @@ def pairs(
         x = first if other == name else real(given, other, first.dtype)
         if x.shape != first.shape:
             raise ValueError(f"{other} must have the shape of {name}, {first.shape}, not {x.shape}")
-        arrays.append(_checks.contiguous(x, first.dtype))
+        arrays.append(x if x is first else floating_as(x, first.dtype))
         likes.append(first)
         checked.append((other, given, x, True))
     for other, given in numbers:
-        x = real(given, other, FLOAT64)
-        if x.ndim:
-            raise ValueError(f"{other} must be a number, not an array of shape {x.shape}")
-        values.append(_checks.number(float(x), other))
+        if type(given) is not float:
+            x = real(given, other, FLOAT64)
+            if x.ndim:
+                raise ValueError(f"{other} must be a number, not an array of shape {x.shape}")
+            given = float(x)
+        values.append(number(given, other))
         likes.append(np.zeros((), first.dtype))
     n = len(first)
     if labels is not None:
@@ -535,34 +544,38 @@ def pairs(
     cdef Call call = Call(loss, want, (n,), n, common)
     call.allocate(tuple(likes), tuple(checked))
     call.sum_of_weights()  # for its checks
-    weight = np.ones(n) if call.weight is None else call.weight.astype(float)
-    rows, positives = _pairs.arrange(weight, labels)
+    rows, positives = _pairs.arrange(call.weight, labels, n)
     if rows is not None:
-        arrays, weight = [x[rows] for x in arrays], weight[rows]
+        arrays = [x[rows] for x in arrays]
     elif call.in_place:
         arrays = [x.copy() for x in arrays]
+    weight = np.ones(n) if call.weight is None else call.weight.astype(float)
+    if rows is not None:
+        weight = weight[rows]
     if counts is not None:
         weight *= counts(positives)
-    with np.errstate(all="ignore"):
-        call.divide_by(weight.sum())
 
     grads = call.grads if want != VALUE else ()
-    for grad in grads:
-        grad[...] = 0
     slopes = grads[:len(arrays)]
     if rows is not None:
-        slopes = tuple([np.zeros_like(x) for x in arrays[:len(slopes)]])
-    losses, total = 0.0, 0.0
-    if weight.any():
-        with np.errstate(all="ignore"):
+        slopes = tuple([np.empty_like(x) for x in arrays[:len(slopes)]])
+    losses, by_numbers, total = 0.0, (), 0.0
+    with np.errstate(all="ignore"):
+        weights = np.add.reduce(weight)
+        call.divide_by(weights)
+        if weights > 0:
             losses, by_numbers = run(tuple(arrays), tuple(values), positives, weight * call.scale, slopes)
-            losses = np.where(weight == 0, 0, weight * losses)
-            total = losses.sum()
-            if rows is not None:
-                for grad, slope in zip(grads, slopes):
-                    grad[rows] = slope
-            for grad, slope in zip(grads[len(arrays):], by_numbers):
-                grad[...] = slope
+            if call.weight is not None or counts is not None:
+                losses = np.where(weight == 0, 0, weight * losses)
+            total = np.add.reduce(losses)
+        if rows is not None or weights == 0:
+            for grad in grads:
+                grad[...] = 0
+        if rows is not None and weights > 0:
+            for grad, slope in zip(grads, slopes):
+                grad[rows] = slope
+        for grad, slope in zip(grads[len(arrays):], by_numbers):
+            grad[...] = slope
     if call.values is not None:
         call.values[...] = 0
         call.values[slice(None) if rows is None else rows] = losses

@@ -6,28 +6,40 @@ negatives, positives, negatives, and each of them is a plain loop. Where a batch
 positive of its own.
 
 They run on the calling thread. The threads of BLAS wait for the next product spinning, and a second team would have to
-wait for the cores that they hold: on two cores, an elementwise kernel with two threads that spin as well made products
-take 180 times as long, on one thread an eighth longer (tiles of 256 x 256, 64 dimensions, float32). With threads that
-do not spin (see __init__.py) it was not measured.
+wait for the cores that they hold. On two cores, calls with two threads of ours in the kernels took 0.93 to 1.09 of the
+time at best, and longer in the median ((1024, 128) and (4096, 256), float32); and ours do not spin (see __init__.py).
 """
 
 from cython cimport floating
 cimport numpy as cnp
-from libc.math cimport INFINITY, sqrt
+from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport INFINITY, frexp, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
 
 import numpy as np
 
 from fastloss.kernels.tiles cimport LANES, at, ordered_sum
-from fastloss.kernels.vecmath cimport at_least, exp_nonpositive, max_lanes, sigmoid, softplus
+from fastloss.kernels.vecmath cimport (
+    at_least, copysign, exp_nonpositive, fabs, log, max_lanes, sigmoid, softplus, sum_lanes
+)
 
 cnp.import_array()
 
 cdef enum:
-    BLOCK = 32      # rows whose exponentials are summed up in the dtype of the tile, before that goes on in double
+    # Columns are summed up in blocks that fit the L1 cache: the exponentials of ROWS rows in the dtype of the tile, and
+    # these sums in double.
+    ROWS = 32
+    COLUMNS = 256
     SEGMENTS = 3
     NEGATIVE = 0    # kinds of pairs; of segment q it is q % 2
     POSITIVE = 1
+
+cdef struct Sums:
+    # Of softmax, from the first row or column of the tile on: see Totals.
+    void* top
+    double* mass
+    void* slope
+    Py_ssize_t n        # the length of a row of these
 
 cdef struct Tile:
     void* data
@@ -35,25 +47,41 @@ cdef struct Tile:
     const int64_t* start
     const int64_t* stop
     bint alike
+    double k, b         # s_ij counts as k s_ij + b
+    Sums row, column    # of softmax; column.top is NULL where columns have no sums
+    const double* weight
+    double* loss
+    double* slope       # of sigmoid, the sum of those of each row
+    const void* square  # of mining
+    void* best
+    int32_t* index
+    Py_ssize_t length   # of a row of best and index
 
 
-cdef Tile tile_of(cnp.ndarray s, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike):
+cdef Tile tile_of(cnp.ndarray s, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike, double k=1, double b=0):
     cdef Tile tile
     cdef cnp.ndarray start = positives[0], stop = positives[1]
     tile.data = cnp.PyArray_DATA(s)
     tile.rows, tile.columns = cnp.PyArray_DIM(s, 0), cnp.PyArray_DIM(s, 1)
-    tile.i0, tile.j0, tile.alike = i0, j0, alike
+    tile.i0, tile.j0, tile.alike, tile.b = i0, j0, alike, b
+    # The factor k is not to become inf or 0 in the dtype: times 0 or inf that is NaN.
+    if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
+        tile.k = copysign(min(max(fabs(k), FLT_MIN), FLT_MAX), k)
+    else:
+        tile.k = copysign(max(fabs(k), DBL_MIN), k)
     tile.start = <const int64_t*> cnp.PyArray_DATA(start) + i0
     tile.stop = <const int64_t*> cnp.PyArray_DATA(stop) + i0
     return tile
 
 
-cdef inline void segments(const Tile* tile, Py_ssize_t i, Py_ssize_t* edge) noexcept nogil:
-    """Segment q of row i is [edge[q], edge[q + 1])."""
-    edge[0] = 0
-    edge[1] = min(max(tile.start[i] - tile.j0, 0), tile.columns)
-    edge[2] = min(max(tile.stop[i] - tile.j0, 0), tile.columns)
-    edge[3] = tile.columns
+cdef inline void segments(
+    const Tile* tile, Py_ssize_t i, Py_ssize_t first, Py_ssize_t stop, Py_ssize_t* edge
+) noexcept nogil:
+    """Of the columns from first to stop, segment q of row i is [edge[q], edge[q + 1])."""
+    edge[0] = first
+    edge[1] = min(max(tile.start[i] - tile.j0, first), stop)
+    edge[2] = min(max(tile.stop[i] - tile.j0, first), stop)
+    edge[3] = stop
 
 
 cdef inline void set_itself(const Tile* tile, Py_ssize_t i, floating* s, floating value) noexcept nogil:
@@ -68,21 +96,82 @@ cdef inline void set_itself(const Tile* tile, Py_ssize_t i, floating* s, floatin
 #
 # A sum is kept as `top`, the largest exponent so far, and `mass`, the sum of exp(k s - top). A third row of `mass` has
 # the sum of k s over the positives.
+#
+# The slope of the loss by k s_ij is a exp(k s_ij - top) - b, with a, top and b those of row i and the kind of the pair,
+# and the same of column j where both directions count.
 
-cdef struct Sums:
-    void* top
-    double* mass
-    Py_ssize_t n        # the length of a row of both: one for each kind
+cdef enum:
+    FACTOR
+    TOP
+    OFFSET
+    FIELDS
 
 
-cdef Sums sums_of(tuple sums, Py_ssize_t first):
-    """The sums from a position on."""
-    cdef Sums x
-    cdef cnp.ndarray top = sums[0], mass = sums[1]
-    x.top = <char*> cnp.PyArray_DATA(top) + first * cnp.PyArray_ITEMSIZE(top)
-    x.mass = <double*> cnp.PyArray_DATA(mass) + first
-    x.n = cnp.PyArray_DIM(top, 1)
-    return x
+cdef class Totals:
+    """The sums of n vectors, and what follows from them."""
+
+    cdef cnp.ndarray top    # (2, n): a row for each kind
+    cdef cnp.ndarray mass   # (3, n)
+    cdef cnp.ndarray slope  # (2, FIELDS, n)
+
+    def __init__(self, Py_ssize_t n, dtype):
+        self.top = np.empty((2, n), dtype)
+        self.top.fill(-FLT_MAX if cnp.PyArray_TYPE(self.top) == cnp.NPY_FLOAT else -DBL_MAX)
+        self.mass = np.zeros((3, n))
+        self.slope = np.zeros((2, FIELDS, n), dtype)
+
+    cdef Sums sums(self, Py_ssize_t first):
+        cdef Sums x
+        x.top = cnp.PyArray_BYTES(self.top) + first * cnp.PyArray_ITEMSIZE(self.top)
+        x.mass = <double*> cnp.PyArray_DATA(self.mass) + first
+        x.slope = cnp.PyArray_BYTES(self.slope) + first * cnp.PyArray_ITEMSIZE(self.slope)
+        x.n = cnp.PyArray_DIM(self.top, 1)
+        return x
+
+    def settle(
+        self, Py_ssize_t first, Py_ssize_t stop, tuple positives, bint alike, cnp.ndarray weight, double scale,
+        cnp.ndarray losses, double share
+    ):
+        """Add share of the losses of some vectors to `losses`, and set the slopes of scale * weight * losses.
+
+        A loss is log(sum over all) - mean over positives of k s. Kept apart as softplus(log sum over negatives - log
+        sum over positives), and the rest, which is 0 for a single positive, it does not cancel where it is small.
+        """
+        cdef Sums x = self.sums(first)
+        cdef cnp.ndarray starts = positives[0], stops = positives[1]
+        cdef const int64_t* start = <const int64_t*> cnp.PyArray_DATA(starts) + first
+        cdef const int64_t* end = <const int64_t*> cnp.PyArray_DATA(stops) + first
+        cdef const double* w = <double*> cnp.PyArray_DATA(weight) + first
+        cdef double* loss = <double*> cnp.PyArray_DATA(losses) + first
+        if cnp.PyArray_TYPE(self.top) == cnp.NPY_FLOAT:
+            settle_all(&x, <float*> x.slope, start, end, alike, w, scale, loss, share, stop - first)
+        else:
+            settle_all(&x, <double*> x.slope, start, end, alike, w, scale, loss, share, stop - first)
+
+
+cdef void settle_all(
+    const Sums* x, floating* slope, const int64_t* start, const int64_t* stop, bint alike, const double* weight,
+    double scale, double* loss, double share, Py_ssize_t n
+) noexcept nogil:
+    cdef const floating* top = <const floating*> x.top
+    cdef floating* of_negatives = slope
+    cdef floating* of_positives = slope + FIELDS * x.n
+    cdef double negative, positive, log_positive, gap, w, of_all
+    cdef int64_t count
+    cdef Py_ssize_t i
+    for i in range(n):
+        of_negatives[TOP * x.n + i], of_positives[TOP * x.n + i] = top[i], top[x.n + i]
+        count = stop[i] - start[i] - alike
+        if count == 0:
+            continue
+        negative, positive, w = x.mass[i], x.mass[x.n + i], scale * weight[i]
+        log_positive = top[x.n + i] + log(positive)
+        gap = top[i] + log(negative) - log_positive
+        of_all = sigmoid(gap)  # the share of the negatives in the sum
+        loss[i] += share * ((0 if count == 1 else log_positive - x.mass[2 * x.n + i] / count) + softplus(gap))
+        of_negatives[FACTOR * x.n + i] = <floating> (0 if negative == 0 else w * of_all / negative)
+        of_positives[FACTOR * x.n + i] = <floating> (0 if count == 1 else w * sigmoid(-gap) / positive)
+        of_positives[OFFSET * x.n + i] = <floating> (w * of_all if count == 1 else w / count)
 
 
 cdef void sum_row(const floating* s, Py_ssize_t n, floating k, floating* top, double* mass) noexcept nogil:
@@ -90,28 +179,73 @@ cdef void sum_row(const floating* s, Py_ssize_t n, floating k, floating* top, do
     cdef floating[LANES] lane
     cdef Py_ssize_t i = 0, j
     cdef floating high = top[0]
-    for j in range(LANES):
-        lane[j] = high
-    while i + LANES <= n:
+    if n >= LANES:
         for j in range(LANES):
-            lane[j] = at_least(k * s[i + j], lane[j])
-        i += LANES
-    high = max_lanes(lane)
+            lane[j] = high
+        while i + LANES <= n:
+            for j in range(LANES):
+                lane[j] = at_least(k * s[i + j], lane[j])
+            i += LANES
+        high = max_lanes(lane)
     for j in range(i, n):
         high = at_least(k * s[j], high)
     if high > top[0]:
         mass[0] *= exp_nonpositive(top[0] - high)
         top[0] = high
+    if n >= LANES:
+        for j in range(LANES):
+            lane[j] = exp_nonpositive(k * s[j] - high)
+        i = LANES
+        while i + LANES <= n:
+            for j in range(LANES):
+                lane[j] += exp_nonpositive(k * s[i + j] - high)
+            i += LANES
+        mass[0] += ordered_sum(lane, LANES)
+    for j in range(i, n):
+        mass[0] += exp_nonpositive(k * s[j] - high)
+
+
+cdef double scaled_sum(const floating* s, Py_ssize_t n, floating k) noexcept nogil:
+    """The sum of k s."""
+    cdef double[LANES] lane
+    cdef Py_ssize_t i = 0, j
     for j in range(LANES):
         lane[j] = 0
-    i = 0
     while i + LANES <= n:
         for j in range(LANES):
-            lane[j] += exp_nonpositive(k * s[i + j] - high)
+            lane[j] += k * s[i + j]
         i += LANES
     for j in range(n - i):
-        lane[j] += exp_nonpositive(k * s[i + j] - high)
-    mass[0] += ordered_sum(lane, LANES)
+        lane[j] += k * s[i + j]
+    return sum_lanes(lane)
+
+
+cdef void sum_rows(const Tile* tile, floating* data) noexcept nogil:
+    cdef Py_ssize_t[SEGMENTS + 1] edge
+    cdef Py_ssize_t i, j, place, positives, q
+    cdef floating[LANES] own
+    cdef floating k = <floating> tile.k, hidden = <floating> (-INFINITY if k > 0 else INFINITY)
+    cdef floating* s
+    cdef const Sums* row = &tile.row
+    for i in range(tile.rows):
+        s = data + i * tile.columns
+        segments(tile, i, 0, tile.columns, edge)
+        set_itself(tile, i, s, <floating> 0)  # a sample is no positive of its own,
+        if edge[1] < edge[2]:
+            row.mass[2 * row.n + i] += scaled_sum(s + edge[1], edge[2] - edge[1], k)
+        set_itself(tile, i, s, <floating> -INFINITY)  # and in no other sum
+        positives = edge[2] - edge[1]
+        if positives <= LANES:  # the negatives in one go: the remainder of a segment takes as long as 100 elements
+            for j in range(positives):
+                own[j], s[edge[1] + j] = s[edge[1] + j], hidden
+            sum_row(s, tile.columns, k, <floating*> row.top + i, row.mass + i)
+            for j in range(positives):
+                s[edge[1] + j] = own[j]
+            edge[0], edge[3] = edge[1], edge[2]
+        for q in range(SEGMENTS):
+            place = q % 2 * row.n + i
+            if edge[q] < edge[q + 1]:
+                sum_row(s + edge[q], edge[q + 1] - edge[q], k, <floating*> row.top + place, row.mass + place)
 
 
 cdef void raise_columns(const floating* s, Py_ssize_t n, floating k, floating* top) noexcept nogil:
@@ -120,10 +254,18 @@ cdef void raise_columns(const floating* s, Py_ssize_t n, floating k, floating* t
         top[j] = at_least(k * s[j], top[j])
 
 
-cdef void sum_columns(const floating* s, Py_ssize_t n, floating k, const floating* top, floating* sums) noexcept nogil:
+cdef void add_exponentials(
+    const floating* s, Py_ssize_t n, floating k, const floating* top, floating* sums
+) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(n):
         sums[j] += exp_nonpositive(k * s[j] - top[j])
+
+
+cdef void add_scaled(const floating* s, Py_ssize_t n, floating k, double* sums) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        sums[j] += k * s[j]
 
 
 cdef void add_columns(
@@ -134,106 +276,63 @@ cdef void add_columns(
         mass[j] = mass[j] * exp_nonpositive(old[j] - top[j]) + sums[j]
 
 
-cdef void add_positives(
-    const floating* s, Py_ssize_t n, floating k, double* of_row, double* of_column
-) noexcept nogil:
-    """Add k s to the sums over positives."""
-    cdef double[LANES] lane
-    cdef Py_ssize_t i = 0, j
-    if n == 0:
-        return
-    for j in range(LANES):
-        lane[j] = 0
-    while i + LANES <= n:
-        for j in range(LANES):
-            lane[j] += k * s[i + j]
-        i += LANES
-    for j in range(n - i):
-        lane[j] += k * s[i + j]
-    of_row[0] += ordered_sum(lane, LANES)
-    if of_column != NULL:
-        for j in range(n):
-            of_column[j] += k * s[j]
-
-
-cdef void sum_tile(
-    const Tile* tile, floating k, const Sums* row, const Sums* column, floating* scratch
-) noexcept nogil:
-    """Add a tile to the sums of its rows, and if column.top is not NULL of its columns; scratch holds 4 rows."""
+cdef void sum_columns(const Tile* tile, floating* data, Py_ssize_t first, Py_ssize_t stop) noexcept nogil:
+    """Add the columns from first to stop, at most COLUMNS, to their sums."""
     cdef Py_ssize_t[SEGMENTS + 1] edge
-    cdef Py_ssize_t n = tile.columns, block, first, stop, i, j, q
-    cdef int kind
+    cdef floating[2][COLUMNS] old, sums
+    cdef Py_ssize_t top_row = 0, rows, width = stop - first, i, j, q, kind
+    cdef floating k = <floating> tile.k
     cdef floating* s
-    cdef floating* old = scratch
-    cdef floating* sums = scratch + 2 * n
-    cdef floating* row_top = <floating*> row.top
-    cdef floating* top = <floating*> column.top
-    for block in range((tile.rows + BLOCK - 1) // BLOCK):
-        first, stop = block * BLOCK, min((block + 1) * BLOCK, tile.rows)
-        for i in range(first, stop):
-            s = <floating*> tile.data + i * n
-            segments(tile, i, edge)
-            set_itself(tile, i, s, <floating> 0)  # a sample is no positive of its own,
-            add_positives(
-                s + edge[1], edge[2] - edge[1], k, row.mass + 2 * row.n + i,
-                NULL if top == NULL else column.mass + 2 * column.n + edge[1]
-            )
-            set_itself(tile, i, s, <floating> -INFINITY)  # and in no other sum
-            for q in range(SEGMENTS):
-                kind, j = q % 2, edge[q]
-                if j < edge[q + 1]:
-                    sum_row(s + j, edge[q + 1] - j, k, row_top + kind * row.n + i, row.mass + kind * row.n + i)
-        if top == NULL:
-            continue
+    cdef floating* top[2]
+    cdef double* mass[3]
+    for kind in range(3):
+        mass[kind] = tile.column.mass + kind * tile.column.n
+    for kind in range(2):
+        top[kind] = <floating*> tile.column.top + kind * tile.column.n
+    while top_row < tile.rows:
+        rows = min(top_row + ROWS, tile.rows)
         for kind in range(2):
-            for j in range(n):
-                old[kind * n + j] = top[kind * column.n + j]
-                sums[kind * n + j] = 0
-        for i in range(first, stop):
-            segments(tile, i, edge)
-            s = <floating*> tile.data + i * n
+            for j in range(width):
+                old[kind][j], sums[kind][j] = top[kind][first + j], 0
+        for i in range(top_row, rows):
+            s = data + i * tile.columns
+            segments(tile, i, first, stop, edge)
             for q in range(SEGMENTS):
-                raise_columns(s + edge[q], edge[q + 1] - edge[q], k, top + q % 2 * column.n + edge[q])
-        for i in range(first, stop):
-            segments(tile, i, edge)
-            s = <floating*> tile.data + i * n
+                raise_columns(s + edge[q], edge[q + 1] - edge[q], k, top[q % 2] + edge[q])
+        for i in range(top_row, rows):
+            s = data + i * tile.columns
+            segments(tile, i, first, stop, edge)
             for q in range(SEGMENTS):
-                kind, j = q % 2, edge[q]
-                sum_columns(s + j, edge[q + 1] - j, k, top + kind * column.n + j, sums + kind * n + j)
+                j = edge[q]
+                add_exponentials(s + j, edge[q + 1] - j, k, top[q % 2] + j, sums[q % 2] + j - first)
+            add_scaled(s + edge[1], edge[2] - edge[1], k, mass[2] + edge[1])
         for kind in range(2):
-            add_columns(
-                sums + kind * n, old + kind * n, top + kind * column.n, column.mass + kind * column.n, n
-            )
+            add_columns(sums[kind], old[kind], top[kind] + first, mass[kind] + first, width)
+        top_row = rows
+
+
+cdef void sum_tile(const Tile* tile, floating* data) noexcept nogil:
+    cdef Py_ssize_t block
+    sum_rows(tile, data)
+    for block in range((tile.columns + COLUMNS - 1) // COLUMNS if tile.column.top != NULL else 0):
+        sum_columns(tile, data, block * COLUMNS, min((block + 1) * COLUMNS, tile.columns))
 
 
 def add_to_sums(
-    cnp.ndarray s, double k, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike, tuple rows, tuple columns
+    cnp.ndarray s, double k, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike, Totals rows, Totals columns
 ):
-    """Add a tile to the sums (top, mass) of its rows and, if these are not None, of its columns."""
-    cdef Tile tile = tile_of(s, i0, j0, positives, alike)
-    cdef Sums row = sums_of(rows, i0), column
-    column.top = NULL
-    scratch = np.empty(0 if columns is None else 4 * tile.columns, s.dtype)
-    cdef void* memory = cnp.PyArray_DATA(scratch)
+    """Add a tile to the sums of its rows and, if these are not None, of its columns."""
+    cdef Tile tile = tile_of(s, i0, j0, positives, alike, k)
+    tile.row = rows.sums(i0)
+    tile.column.top = NULL
     if columns is not None:
-        column = sums_of(columns, j0)
+        tile.column = columns.sums(j0)
     if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
         with nogil:
-            sum_tile(&tile, <float> k, &row, &column, <float*> memory)
+            sum_tile(&tile, <float*> tile.data)
     else:
         with nogil:
-            sum_tile(&tile, k, &row, &column, <double*> memory)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Softmax: the slope of the loss by k s_ij is a exp(k s_ij - top) - b, with a, top and b those of row i and the kind of
-# the pair, and the same of column j where both directions count.
-
-cdef enum:
-    FACTOR
-    TOP
-    OFFSET
-    FIELDS
+            sum_tile(&tile, <double*> tile.data)
 
 
 cdef void slopes_of_row(floating* s, Py_ssize_t n, floating k, floating a, floating top, floating b) noexcept nogil:
@@ -253,46 +352,46 @@ cdef void slopes_of_both(
         s[j] = (a * exp_nonpositive(t - top) - b) + (column_a[j] * exp_nonpositive(t - column_top[j]) - column_b[j])
 
 
-cdef void slopes_of_tile(
-    const Tile* tile, floating k, const floating* row, const floating* column, Py_ssize_t length
-) noexcept nogil:
+cdef void set_slopes(const Tile* tile, floating* data) noexcept nogil:
     cdef Py_ssize_t[SEGMENTS + 1] edge
     cdef Py_ssize_t i, j, n, q
+    cdef Py_ssize_t row_n = tile.row.n, column_n = tile.column.n
     cdef const floating* x
     cdef const floating* y
+    cdef floating k = <floating> tile.k
     cdef floating* s
     for i in range(tile.rows):
-        s = <floating*> tile.data + i * tile.columns
-        segments(tile, i, edge)
+        s = data + i * tile.columns
+        segments(tile, i, 0, tile.columns, edge)
         for q in range(SEGMENTS):
             j, n = edge[q], edge[q + 1] - edge[q]
-            x = row + q % 2 * FIELDS * length + i
-            y = at(column, q % 2 * FIELDS * length + j)
+            x = <floating*> tile.row.slope + q % 2 * FIELDS * row_n + i
+            y = at(<floating*> tile.column.slope, q % 2 * FIELDS * column_n + j)
             if y == NULL:
-                slopes_of_row(s + j, n, k, x[FACTOR * length], x[TOP * length], x[OFFSET * length])
+                slopes_of_row(s + j, n, k, x[FACTOR * row_n], x[TOP * row_n], x[OFFSET * row_n])
             else:
                 slopes_of_both(
-                    s + j, n, k, x[FACTOR * length], x[TOP * length], x[OFFSET * length],
-                    y + FACTOR * length, y + TOP * length, y + OFFSET * length
+                    s + j, n, k, x[FACTOR * row_n], x[TOP * row_n], x[OFFSET * row_n],
+                    y + FACTOR * column_n, y + TOP * column_n, y + OFFSET * column_n
                 )
         set_itself(tile, i, s, <floating> 0)
 
 
 def softmax_slopes(
-    cnp.ndarray s, double k, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike,
-    cnp.ndarray rows, cnp.ndarray columns
+    cnp.ndarray s, double k, Py_ssize_t i0, Py_ssize_t j0, tuple positives, bint alike, Totals rows, Totals columns
 ):
-    """Put the slopes in place of the similarities; rows and columns have shape (2, FIELDS, n), columns may be None."""
-    cdef Tile tile = tile_of(s, i0, j0, positives, alike)
-    cdef Py_ssize_t length = cnp.PyArray_DIM(rows, 2)
-    cdef void* row = cnp.PyArray_DATA(rows)
-    cdef void* column = NULL if columns is None else cnp.PyArray_DATA(columns)
+    """Put the slopes in place of the similarities; columns may be None."""
+    cdef Tile tile = tile_of(s, i0, j0, positives, alike, k)
+    tile.row = rows.sums(i0)
+    tile.column.slope = NULL
+    if columns is not None:
+        tile.column = columns.sums(j0)
     if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
         with nogil:
-            slopes_of_tile(&tile, <float> k, <float*> row + i0, at(<float*> column, j0), length)
+            set_slopes(&tile, <float*> tile.data)
     else:
         with nogil:
-            slopes_of_tile(&tile, k, <double*> row + i0, at(<double*> column, j0), length)
+            set_slopes(&tile, <double*> tile.data)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -323,41 +422,37 @@ cdef double sigmoid_segment(
     return ordered_sum(loss_lane, LANES)
 
 
-cdef double sigmoid_rows(
-    const Tile* tile, floating k, floating b, const double* weight, double* loss, floating* _
-) noexcept nogil:
+cdef void sigmoid_rows(const Tile* tile, floating* data) noexcept nogil:
     cdef Py_ssize_t[SEGMENTS + 1] edge
     cdef Py_ssize_t i, q
-    cdef floating sign
+    cdef floating k = <floating> tile.k, b = <floating> tile.b, sign
     cdef floating* s
-    cdef double slope = 0
     for i in range(tile.rows):
-        s = <floating*> tile.data + i * tile.columns
-        segments(tile, i, edge)
+        s = data + i * tile.columns
+        segments(tile, i, 0, tile.columns, edge)
         for q in range(SEGMENTS):
             sign = -1 if q == POSITIVE else 1
-            loss[i] += sigmoid_segment(
-                s + edge[q], edge[q + 1] - edge[q], k, b, sign, sign * <floating> weight[i], &slope
-            )
-    return slope
+            if edge[q] < edge[q + 1]:
+                tile.loss[i] += sigmoid_segment(
+                    s + edge[q], edge[q + 1] - edge[q], k, b, sign, sign * <floating> tile.weight[i], tile.slope + i
+                )
 
 
 def sigmoid_tile(
     cnp.ndarray s, double k, double b, Py_ssize_t i0, Py_ssize_t j0, tuple positives,
-    cnp.ndarray weight, cnp.ndarray losses
+    cnp.ndarray weight, cnp.ndarray losses, cnp.ndarray slopes
 ):
-    """Add the losses of the rows of a tile, put the slopes in place of the similarities, and return their sum."""
-    cdef Tile tile = tile_of(s, i0, j0, positives, False)
-    cdef double* w = <double*> cnp.PyArray_DATA(weight) + i0
-    cdef double* loss = <double*> cnp.PyArray_DATA(losses) + i0
-    cdef double slope
+    """Put the slopes in place of the similarities, and add the sums of losses and slopes over each row."""
+    cdef Tile tile = tile_of(s, i0, j0, positives, False, k, b)
+    tile.weight = <double*> cnp.PyArray_DATA(weight) + i0
+    tile.loss = <double*> cnp.PyArray_DATA(losses) + i0
+    tile.slope = <double*> cnp.PyArray_DATA(slopes) + i0
     if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
         with nogil:
-            slope = sigmoid_rows(&tile, <float> k, <float> b, w, loss, <float*> NULL)
+            sigmoid_rows(&tile, <float*> tile.data)
     else:
         with nogil:
-            slope = sigmoid_rows(&tile, k, b, w, loss, <double*> NULL)
-    return slope
+            sigmoid_rows(&tile, <double*> tile.data)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -404,29 +499,42 @@ cdef void best_of_columns(
         best[j] = x if x > best[j] else best[j]
 
 
-cdef void mine_tile(
-    const Tile* tile, const floating* square, floating* best, int32_t* index, Py_ssize_t length, bint columns
-) noexcept nogil:
+cdef void mine_rows(const Tile* tile, floating* data) noexcept nogil:
     cdef Py_ssize_t[SEGMENTS + 1] edge
-    cdef Py_ssize_t i, j, n, q, row, column
-    cdef floating own, sign
+    cdef Py_ssize_t i, j, q, place
+    cdef const floating* square = <const floating*> tile.square
     cdef floating* s
     for i in range(tile.rows):
-        s = <floating*> tile.data + i * tile.columns
-        own = square[tile.i0 + i]
+        s = data + i * tile.columns
         set_itself(tile, i, s, <floating> INFINITY)  # nearer than any other: never the farthest positive
-        segments(tile, i, edge)
+        segments(tile, i, 0, tile.columns, edge)
         for q in range(SEGMENTS):
-            sign = 1 if q == POSITIVE else -1
-            j, n = edge[q], edge[q + 1] - edge[q]
-            row, column = q % 2 * length + tile.i0 + i, q % 2 * length + tile.j0 + j
-            best_of_row(
-                s + j, square + tile.j0 + j, n, own, sign, tile.j0 + j, best + row, index + row
-            )
-            if columns:
-                best_of_columns(
-                    s + j, square + tile.j0 + j, n, own, sign, <int32_t> (tile.i0 + i), best + column, index + column
+            j, place = edge[q], q % 2 * tile.length + tile.i0 + i
+            if j < edge[q + 1]:
+                best_of_row(
+                    s + j, square + tile.j0 + j, edge[q + 1] - j, square[tile.i0 + i], 1 if q == POSITIVE else -1,
+                    tile.j0 + j, <floating*> tile.best + place, tile.index + place
                 )
+
+
+cdef void mine_columns(const Tile* tile, floating* data) noexcept nogil:
+    cdef Py_ssize_t[SEGMENTS + 1] edge
+    cdef Py_ssize_t i, j, q, place
+    cdef const floating* square = <const floating*> tile.square
+    for i in range(tile.rows):
+        segments(tile, i, 0, tile.columns, edge)
+        for q in range(SEGMENTS):
+            j, place = edge[q], q % 2 * tile.length + tile.j0 + edge[q]
+            best_of_columns(
+                data + i * tile.columns + j, square + tile.j0 + j, edge[q + 1] - j, square[tile.i0 + i],
+                1 if q == POSITIVE else -1, <int32_t> (tile.i0 + i), <floating*> tile.best + place, tile.index + place
+            )
+
+
+cdef void mine_tile(const Tile* tile, floating* data) noexcept nogil:
+    mine_rows(tile, data)
+    if tile.i0 != tile.j0:
+        mine_columns(tile, data)
 
 
 def mine(
@@ -435,87 +543,239 @@ def mine(
 ):
     """Update best and index, of shape (2, n), by a tile of a batch that meets itself: by its rows and its columns."""
     cdef Tile tile = tile_of(s, i0, j0, positives, True)
-    cdef void* square = cnp.PyArray_DATA(squares)
-    cdef void* top = cnp.PyArray_DATA(best)
-    cdef int32_t* at_index = <int32_t*> cnp.PyArray_DATA(index)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(best, 1)
+    tile.square, tile.best = cnp.PyArray_DATA(squares), cnp.PyArray_DATA(best)
+    tile.index = <int32_t*> cnp.PyArray_DATA(index)
+    tile.length = cnp.PyArray_DIM(best, 1)
     if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
         with nogil:
-            mine_tile(&tile, <float*> square, <float*> top, at_index, n, i0 != j0)
+            mine_tile(&tile, <float*> tile.data)
     else:
         with nogil:
-            mine_tile(&tile, <double*> square, <double*> top, at_index, n, i0 != j0)
+            mine_tile(&tile, <double*> tile.data)
 
 
-cdef void measure(const floating* x, Py_ssize_t n, Py_ssize_t d, const int32_t* index, double* out) noexcept nogil:
-    cdef Py_ssize_t i, j, k
-    cdef const floating* a
-    cdef const floating* b
+# ---------------------------------------------------------------------------------------------------------------------
+# Vectors
+
+cdef double inner(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
     cdef double[LANES] lane
-    cdef double r
-    for i in range(n):
-        a, b = x + i * d, x + index[i] * d
+    cdef Py_ssize_t i = 0, j
+    for j in range(LANES):
+        lane[j] = 0
+    while i + LANES <= n:
         for j in range(LANES):
-            lane[j] = 0
-        k = 0
-        while k + LANES <= d:
-            for j in range(LANES):
-                r = <double> a[k + j] - <double> b[k + j]
-                lane[j] += r * r
-            k += LANES
-        for j in range(d - k):
-            r = <double> a[k + j] - <double> b[k + j]
+            lane[j] += <double> x[i + j] * <double> y[i + j]
+        i += LANES
+    for j in range(n - i):
+        lane[j] += <double> x[i + j] * <double> y[i + j]
+    return sum_lanes(lane)
+
+
+cdef double distance(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
+    cdef double[LANES] lane
+    cdef Py_ssize_t i = 0, j
+    cdef double r
+    for j in range(LANES):
+        lane[j] = 0
+    while i + LANES <= n:
+        for j in range(LANES):
+            r = <double> x[i + j] - <double> y[i + j]
             lane[j] += r * r
-        out[i] = sqrt(ordered_sum(lane, LANES))
+        i += LANES
+    for j in range(n - i):
+        r = <double> x[i + j] - <double> y[i + j]
+        lane[j] += r * r
+    return sqrt(sum_lanes(lane))
 
 
-cdef void pull_rows(
-    const floating* x, Py_ssize_t n, Py_ssize_t d, const int32_t* index, const double* slope, floating* grad
+cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:
+    """The largest absolute value; NaN if a value is not finite."""
+    cdef floating[LANES] lane, nothing
+    cdef Py_ssize_t i = 0, j
+    for j in range(LANES):
+        lane[j] = nothing[j] = 0
+    while i + LANES <= n:
+        for j in range(LANES):
+            lane[j] = at_least(fabs(x[i + j]), lane[j])
+            nothing[j] += x[i + j] - x[i + j]
+        i += LANES
+    for j in range(n - i):
+        lane[j] = at_least(fabs(x[i + j]), lane[j])
+        nothing[j] += x[i + j] - x[i + j]
+    return max_lanes(lane) + ordered_sum(nothing, LANES)
+
+
+cdef void scale_by_power(const floating* x, Py_ssize_t n, int exponent, floating* out) noexcept nogil:
+    """x 2^exponent, in two steps, neither of which overflows."""
+    cdef floating first = <floating> ldexp(1, exponent // 2), second = <floating> ldexp(1, exponent - exponent // 2)
+    cdef Py_ssize_t j
+    for j in range(n):
+        out[j] = x[j] * first * second
+
+
+def inner_product(cnp.ndarray x, cnp.ndarray y):
+    """The sum of x y, in double precision."""
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        return inner(<float*> cnp.PyArray_DATA(x), <float*> cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
+    return inner(<double*> cnp.PyArray_DATA(x), <double*> cnp.PyArray_DATA(y), cnp.PyArray_SIZE(x))
+
+
+cdef void to_unit(const floating* x, Py_ssize_t d, floating* unit, double* inverse) noexcept nogil:
+    cdef double norm
+    cdef Py_ssize_t j
+    cdef int exponent = 0
+    frexp(largest(x, d), &exponent)
+    scale_by_power(x, d, -exponent, unit)  # so squares neither overflow nor vanish
+    norm = sqrt(inner(unit, unit, d))
+    inverse[0] = 0 if norm == 0 else 1 / norm
+    for j in range(d):
+        unit[j] = <floating> (inverse[0] * unit[j])
+    inverse[0] = ldexp(inverse[0], -exponent)
+
+
+cdef void to_units(
+    const floating* x, const floating* y, Py_ssize_t n, Py_ssize_t d, floating* units, double* inverse
 ) noexcept nogil:
-    cdef Py_ssize_t i, k
-    cdef const floating* a
-    cdef const floating* b
-    cdef floating* of_a
-    cdef floating* of_b
-    cdef floating c, r
+    cdef Py_ssize_t i
     for i in range(n):
-        if slope[i] == 0:
+        to_unit(x + i * d, d, units + 2 * i * d, inverse + 2 * i)
+        to_unit(y + i * d, d, units + (2 * i + 1) * d, inverse + 2 * i + 1)
+
+
+def unit_vectors(cnp.ndarray x, cnp.ndarray y):
+    """The rows of x and y in turn, divided by their norms, and one over these; 0 for a zero vector, which stays."""
+    cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0), d = cnp.PyArray_DIM(x, 1)
+    cdef cnp.ndarray units = np.empty((2 * n, d), x.dtype), inverse = np.empty(2 * n)
+    cdef void* a = cnp.PyArray_DATA(x)
+    cdef void* b = cnp.PyArray_DATA(y)
+    cdef void* u = cnp.PyArray_DATA(units)
+    cdef double* v = <double*> cnp.PyArray_DATA(inverse)
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        with nogil:
+            to_units(<float*> a, <float*> b, n, d, <float*> u, v)
+    else:
+        with nogil:
+            to_units(<double*> a, <double*> b, n, d, <double*> u, v)
+    return units, inverse
+
+
+cdef void through_unit(
+    const floating* slope, const floating* unit, double inverse, Py_ssize_t d, floating* grad
+) noexcept nogil:
+    cdef floating along = <floating> inner(slope, unit, d)
+    cdef Py_ssize_t j
+    for j in range(d):
+        grad[j] = <floating> (inverse * (slope[j] - along * unit[j]))
+
+
+cdef void through_units(
+    const floating* slope, const floating* unit, const double* inverse, Py_ssize_t n, Py_ssize_t d,
+    floating* grad_x, floating* grad_y
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        through_unit(slope + 2 * i * d, unit + 2 * i * d, inverse[2 * i], d, grad_x + i * d)
+        through_unit(slope + (2 * i + 1) * d, unit + (2 * i + 1) * d, inverse[2 * i + 1], d, grad_y + i * d)
+
+
+def gradients_through_units(cnp.ndarray slopes, cnp.ndarray units, cnp.ndarray inverse, cnp.ndarray x, cnp.ndarray y):
+    """The gradients by what `unit_vectors` got, into x and y, from those by what it gave."""
+    cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0), d = cnp.PyArray_DIM(x, 1)
+    cdef void* g = cnp.PyArray_DATA(slopes)
+    cdef void* u = cnp.PyArray_DATA(units)
+    cdef double* v = <double*> cnp.PyArray_DATA(inverse)
+    cdef void* a = cnp.PyArray_DATA(x)
+    cdef void* b = cnp.PyArray_DATA(y)
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        with nogil:
+            through_units(<float*> g, <float*> u, v, n, d, <float*> a, <float*> b)
+    else:
+        with nogil:
+            through_units(<double*> g, <double*> u, v, n, d, <double*> a, <double*> b)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Triplets
+
+def largest_of(cnp.ndarray x):
+    """The largest absolute value; NaN if a value is not finite."""
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        return largest(<float*> cnp.PyArray_DATA(x), cnp.PyArray_SIZE(x))
+    return largest(<double*> cnp.PyArray_DATA(x), cnp.PyArray_SIZE(x))
+
+
+cdef void pull(
+    const floating* x, const floating* y, Py_ssize_t d, double slope, floating* of_x, floating* of_y
+) noexcept nogil:
+    """Add the gradients of slope / 2 |x - y|^2."""
+    cdef floating c = <floating> slope, r
+    cdef Py_ssize_t k
+    for k in range(d):
+        r = c * (x[k] - y[k])
+        of_x[k] += r
+        of_y[k] -= r
+
+
+cdef void pull_all(
+    const floating* x, Py_ssize_t n, Py_ssize_t d, const int32_t* near, const int32_t* far, const double* weight,
+    double unit, double margin, bint soft, double* loss, floating* grad
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double to_near, to_far, gap, slope
+    for i in range(n):
+        if weight[i] == 0:
             continue
-        c = <floating> slope[i]
-        a, b = x + i * d, x + index[i] * d
-        of_a, of_b = grad + i * d, grad + index[i] * d
-        for k in range(d):
-            r = c * (a[k] - b[k])
-            of_a[k] += r
-            of_b[k] -= r
+        to_near, to_far = distance(x + i * d, x + near[i] * d, d), distance(x + i * d, x + far[i] * d, d)
+        gap = unit * (to_far - to_near)
+        if soft:
+            loss[i], slope = softplus(gap), weight[i] * sigmoid(gap)
+        else:
+            loss[i], slope = at_least(gap + margin, 0), weight[i] if gap + margin > 0 else 0
+        if grad == NULL or slope == 0:
+            continue
+        if to_far > 0:
+            pull(x + i * d, x + far[i] * d, d, slope / to_far, grad + i * d, grad + far[i] * d)
+        if to_near > 0:
+            pull(x + i * d, x + near[i] * d, d, -slope / to_near, grad + i * d, grad + near[i] * d)
 
 
-def distances(cnp.ndarray x, cnp.ndarray index):
-    """The Euclidean distance of each row i of x from the row index[i]."""
-    cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0), d = cnp.PyArray_DIM(x, 1)
-    cdef cnp.ndarray out = np.empty(n)
-    cdef void* data = cnp.PyArray_DATA(x)
-    cdef int32_t* at_index = <int32_t*> cnp.PyArray_DATA(index)
-    cdef double* result = <double*> cnp.PyArray_DATA(out)
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
-        with nogil:
-            measure(<float*> data, n, d, at_index, result)
-    else:
-        with nogil:
-            measure(<double*> data, n, d, at_index, result)
-    return out
-
-
-def pull(cnp.ndarray x, cnp.ndarray index, cnp.ndarray slope, cnp.ndarray grad):
-    """Add slope[i] (x_i - x_k) to the gradient of row i, and take it from that of row k = index[i]."""
+def triplets(
+    cnp.ndarray x, cnp.ndarray index, cnp.ndarray weight, double unit, double margin, bint soft,
+    cnp.ndarray losses, cnp.ndarray grad
+):
+    """The losses of vectors unit * x with the negatives index[0] and the positives index[1]; adds to grad, if any."""
     cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0), d = cnp.PyArray_DIM(x, 1)
     cdef void* data = cnp.PyArray_DATA(x)
-    cdef void* result = cnp.PyArray_DATA(grad)
-    cdef int32_t* at_index = <int32_t*> cnp.PyArray_DATA(index)
-    cdef double* c = <double*> cnp.PyArray_DATA(slope)
+    cdef void* result = NULL if grad is None else cnp.PyArray_DATA(grad)
+    cdef int32_t* near = <int32_t*> cnp.PyArray_DATA(index)
+    cdef double* w = <double*> cnp.PyArray_DATA(weight)
+    cdef double* loss = <double*> cnp.PyArray_DATA(losses)
     if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
         with nogil:
-            pull_rows(<float*> data, n, d, at_index, c, <float*> result)
+            pull_all(<float*> data, n, d, near, near + n, w, unit, margin, soft, loss, <float*> result)
     else:
         with nogil:
-            pull_rows(<double*> data, n, d, at_index, c, <double*> result)
+            pull_all(<double*> data, n, d, near, near + n, w, unit, margin, soft, loss, <double*> result)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels
+
+def ranges(cnp.ndarray labels):
+    """For each of the sorted labels, where those equal to it begin and end."""
+    cdef Py_ssize_t n = cnp.PyArray_DIM(labels, 0), i, first = 0
+    cdef cnp.ndarray start = np.empty(n, np.int64), stop = np.empty(n, np.int64)
+    cdef cnp.ndarray new = labels[1:] != labels[:max(n - 1, 0)]
+    cdef int64_t* a = <int64_t*> cnp.PyArray_DATA(start)
+    cdef int64_t* b = <int64_t*> cnp.PyArray_DATA(stop)
+    cdef cnp.npy_bool* is_new = <cnp.npy_bool*> cnp.PyArray_DATA(new)
+    for i in range(n):
+        if i > 0 and is_new[i - 1]:
+            first = i
+        a[i] = first
+    first = n
+    for i in range(n - 1, -1, -1):
+        b[i] = first
+        if i > 0 and is_new[i - 1]:
+            first = i
+    return start, stop

@@ -14,6 +14,9 @@ from pathlib import Path
 
 PARTS = ("training", "kernels", "accuracy", "memory", "sizes", "scaling")
 
+#: How the names of environment variables begin that make a library faster or slower.
+TUNING = ("BLIS_", "FASTLOSS_", "GOMP_", "KMP_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "XLA_")
+
 
 def arguments() -> argparse.Namespace:
     # No defaults here: those of a command would overwrite what is given before it.
@@ -104,6 +107,9 @@ def machine() -> str:
     lines = [f"{cpu_model()}, {os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"]
     if hasattr(os, "getloadavg"):
         lines.append(f"load average before the run: {os.getloadavg()[0]:.1f} (idle is best)")
+    tuned = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(TUNING)]
+    if tuned:
+        lines.append(f"set in the environment: {' '.join(tuned)}")
     return "\n".join([*lines, config.getvalue().strip()])
 
 

@@ -196,6 +196,25 @@ def test_nearly_parallel_vectors(dtype):
     assert np.abs(grad) == pytest.approx(np.abs(fl.cosine_distance.grad(x, y, reduction="none")), abs=1e-15)
 
 
+@pytest.mark.parametrize("lengths", [(1, 1), (1e-18, 1e18), (1e-30, 1e-20), (1e20, 1e30)])
+@pytest.mark.parametrize("dimension", [3, 32, 45, 1500])
+def test_cosines_of_float32_at_any_angle(dimension, lengths, level):
+    """As close to float64 as float32 can be: how gradients are found depends on angles and lengths."""
+    rng = np.random.default_rng(dimension)
+    x, y = rng.standard_normal((2, 200, dimension))
+    y = np.cos(angle := np.geomspace(1e-6, 3, 200)[:, None]) * x + np.sin(angle) * y
+    x, y = ((v * scale).astype(np.float32) for v, scale in zip((x, y), lengths, strict=True))
+    label = np.where(np.arange(200) % 3 == 0, -1, 1)
+    values, grads = fl.cosine_embedding.value_and_grad(x, y, label, reduction="none")
+    wanted, slopes = fl.cosine_embedding.value_and_grad(x.astype(float), y.astype(float), label, reduction="none")
+    assert values == pytest.approx(wanted, rel=1e-7, abs=1e-15)
+    for grad, slope in zip(grads, slopes, strict=True):
+        largest = np.max(np.abs(slope), axis=1, keepdims=True)
+        kept = (largest < 1e37) & (largest > 1e-30)
+        error = np.abs(grad.astype(float) - slope) - 3e-7 * np.abs(slope) - 1e-9 * largest
+        assert np.all(error[kept[:, 0]] <= 1e-44)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Ranking
 

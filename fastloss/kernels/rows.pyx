@@ -12,21 +12,23 @@ cimport numpy as cnp
 from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 
-from fastloss.kernels.class_axis cimport prefetch, transpose
+from fastloss.kernels.class_axis cimport transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
 from fastloss.kernels.tiles cimport (
     LANES, MAX_CHUNKS, MAX_PARAMETERS, Operand, address, aligned, at, chunk_size, expand, grain, load, operand,
     take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport at_least, at_most, fabs, pow, sqrt, sum_lanes
+from fastloss.kernels.vecmath cimport FMA, at_least, at_most, fabs, multiply_add, pow, sqrt, sum_lanes
 
 cnp.import_array()
 
 cdef enum:
     PIECE = 1024        # elements of a vector
     MAX_ROWS = 128      # in a tile
-    FAR = 262144        # elements from which an input is not expected in the cache
+    FAR = 16777216      # bytes of inputs and gradients from which these are not expected in the cache
     MAX_LOSSES = 16
+
+cdef double NEARLY_PARALLEL = 1 - 1e-5  # in double precision, the error of a cosine is nothing beside 1e-5
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. Of distances, s has that of the first and second vector, and for three vectors that of the first and
@@ -92,7 +94,7 @@ cdef struct Call:
     Py_ssize_t rows
     Py_ssize_t length       # of a row
     Py_ssize_t block        # rows in a tile
-    Py_ssize_t ahead        # rows from that at work to that asked for
+    Py_ssize_t batch        # rows whose labels and weights are taken at a time
     bint across             # whether lanes are across rows: element c of row r is at c * block + r of a transposed copy
     int inputs
     const void* data[3]
@@ -117,13 +119,14 @@ cdef struct Tile:
     int vectors                 # whose norms are taken: of the differences that are the distances, or of the inputs
     bint scaled                 # whether a scale may be other than 1
     double[3][MAX_ROWS] scale   # of these vectors, against overflow and underflow
-    double[3][MAX_ROWS] size    # their norms
+    double[3][MAX_ROWS] size    # their norms; of cosines, the third is the scalar product
     double[3][MAX_ROWS] other   # of cosines, what `find_cosines` says; numbers of largest elements
     double[3][MAX_ROWS] s       # what the loss is a function of
     double[3][MAX_ROWS] slope   # the derivatives of the loss
-    double[MAX_ROWS] weight
-    double[MAX_ROWS] label
-    double[MAX_ROWS] value
+    double[6][MAX_ROWS] factors  # of cosines: both scales, a limit, and what elements are multiplied with
+    const double* weight
+    const double* label
+    double* value
 
 
 cdef inline void settle(
@@ -210,6 +213,11 @@ cdef inline void turn(bint back, const Call* call, const floating* x, floating* 
         transpose(x, call.length, n, call.length, y, call.block)
 
 
+cdef inline Py_ssize_t aligned_rows(const Tile* t) noexcept nogil:
+    """Rows of a transposed copy, with those beyond the last one that fill the lanes: what these hold is of no use."""
+    return (t.n + LANES - 1) // LANES * LANES
+
+
 cdef void fetch(const Call* call, Tile* t, floating* buffer, Py_ssize_t piece) noexcept nogil:
     """Make `x` a piece of each row."""
     cdef Py_ssize_t start = t.start * call.length + piece * PIECE
@@ -231,38 +239,58 @@ cdef void fetch(const Call* call, Tile* t, floating* buffer, Py_ssize_t piece) n
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Sums over (a piece of) each row: of terms of an element of two vectors, their scales or sizes, and a constant of all
+# Sums over (a piece of) each row, of what an element of two vectors adds to `s`; that takes their scales or sizes, and
+# constants of all rows. A row has up to three sums, LANES apart.
 
-cdef struct Terms:
+cdef struct Sums:
     int first               # vectors
     int second
     const double* a         # for each row
     const double* b
-    double* result
+    double* result          # of each row; those of a second and third sum are MAX_ROWS apart
+    bint fresh              # whether that has no sums over pieces before
 
 
-cdef inline double square(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+cdef inline void square(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
     cdef double d = x - y + eps
-    return d * d
-cdef inline double scaled_square(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
+    s[0] = multiply_add(d, d, s[0])
+cdef inline void scaled_square(
+    floating x, floating y, double a, double b, floating eps, double p, double* s
+) noexcept nogil:
     cdef double d = (x - y + eps) * a
-    return d * d
-cdef inline double power(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return pow(fabs(<double> (x - y + eps) * a), p)
-cdef inline double distance(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return fabs(x - y + eps)
-cdef inline double is_of_size(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return 1.0 if <double> fabs(x - y + eps) == a else 0.0
+    s[0] = multiply_add(d, d, s[0])
+cdef inline void power(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
+    s[0] += pow(fabs(<double> (x - y + eps) * a), p)
+cdef inline void distance(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
+    s[0] += fabs(x - y + eps)
+cdef inline void largest_distance(
+    floating x, floating y, double a, double b, floating eps, double p, double* s
+) noexcept nogil:
+    s[0] = larger(s[0], fabs(x - y + eps))
+cdef inline void is_of_size(
+    floating x, floating y, double a, double b, floating eps, double p, double* s
+) noexcept nogil:
+    s[0] += 1.0 if <double> fabs(x - y + eps) == a else 0.0
 
-cdef inline double magnitude(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return fabs(x)
+cdef inline void largest_magnitude(
+    floating x, floating y, double a, double b, floating eps, double p, double* s
+) noexcept nogil:
+    s[0] = larger(s[0], fabs(x))
+cdef inline void products(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
+    cdef double u = scaled(x, a), v = scaled(y, b)
+    s[0] = multiply_add(u, u, s[0])
+    s[LANES] = multiply_add(v, v, s[LANES])
+    s[2 * LANES] = multiply_add(u, v, s[2 * LANES])
+cdef inline void deviation(
+    floating x, floating y, double a, double b, floating eps, double p, double* s
+) noexcept nogil:
+    cdef double d = x * a - y * b
+    s[0] = multiply_add(d, d, s[0])
+
+
 cdef inline double scaled(floating x, double scale) noexcept nogil:
     """A sum of squares of float32 needs no scale."""
     return x if floating is float else x * scale
-cdef inline double product(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return scaled(x, a) * scaled(y, b)
-cdef inline double deviation(floating x, floating y, double a, double b, floating eps, double p) noexcept nogil:
-    return (x * a - y * b) * (x * a - y * b)
 
 
 cdef inline double larger(double x, double y) noexcept nogil:
@@ -270,41 +298,46 @@ cdef inline double larger(double x, double y) noexcept nogil:
     return x if (x >= y) | (x != x) else y
 
 
-cdef inline double joined(bint largest, double x, double y) noexcept nogil:
-    return larger(x, y) if largest else x + y
-
-
-cdef inline double along(
-    double (*term)(floating, floating, double, double, floating, double) noexcept nogil, bint largest, double start,
-    const floating* x, const floating* y, double a, double b, floating eps, double p, Py_ssize_t n
+cdef inline void along(
+    void (*add)(floating, floating, double, double, floating, double, double*) noexcept nogil, int count, bint largest,
+    const floating* x, const floating* y, double a, double b, floating eps, double p, Py_ssize_t n, double* result
 ) noexcept nogil:
-    """The terms of a row, added to `start`; or the largest of these and `start`."""
-    cdef double[LANES] lane
+    """Add a row to its results, or make them the largest."""
+    cdef double[3 * LANES] lane
+    cdef double[3 * LANES] end  # as far apart
     cdef Py_ssize_t i = LANES, k
+    cdef int j
+    for j in range(count):
+        end[j * LANES] = result[j * MAX_ROWS]
     if n < LANES:
         for i in range(n):
-            start = joined(largest, start, term(x[i], y[i], a, b, eps, p))
-        return start
-    for k in range(LANES):
-        lane[k] = term(x[k], y[k], a, b, eps, p)
-    while i + LANES <= n:
+            add(x[i], y[i], a, b, eps, p, end)
+    else:
         for k in range(LANES):
-            lane[k] = joined(largest, lane[k], term(x[i + k], y[i + k], a, b, eps, p))
-        i += LANES
-    for k in range(n - i):
-        lane[k] = joined(largest, lane[k], term(x[i + k], y[i + k], a, b, eps, p))
-    if not largest:
-        return start + sum_lanes(lane)
-    for k in range(LANES):
-        start = larger(start, lane[k])
-    return start
+            for j in range(count):
+                lane[j * LANES + k] = 0
+            add(x[k], y[k], a, b, eps, p, lane + k)
+        while i + LANES <= n:
+            for k in range(LANES):
+                add(x[i + k], y[i + k], a, b, eps, p, lane + k)
+            i += LANES
+        if i < n:
+            for k in range(n - i):
+                add(x[i + k], y[i + k], a, b, eps, p, lane + k)
+        for j in range(count):
+            if largest:
+                for k in range(LANES):
+                    end[j * LANES] = larger(end[j * LANES], lane[j * LANES + k])
+            else:
+                end[j * LANES] += sum_lanes(lane + j * LANES)
+    for j in range(count):
+        result[j * MAX_ROWS] = end[j * LANES]
 
 
-cdef inline void sums(
-    double (*term)(floating, floating, double, double, floating, double) noexcept nogil, bint largest, const Call* call,
-    const Tile* t, Terms* s
+cdef inline void add_rows(
+    void (*add)(floating, floating, double, double, floating, double, double*) noexcept nogil, int count, bint largest,
+    const Call* call, const Tile* t, const Sums* s
 ) noexcept nogil:
-    """Add to the results of the rows their terms; or make them the largest of these, if it is larger."""
     cdef const floating* x = <const floating*> t.x[s.first]
     cdef const floating* y = <const floating*> t.x[s.second]
     cdef const double* a = s.a
@@ -312,79 +345,89 @@ cdef inline void sums(
     cdef double* result = s.result
     cdef floating eps = <floating> call.eps
     cdef double p = call.p
-    cdef double[LANES] lane
+    cdef double[3 * LANES] lane
     cdef Py_ssize_t n = t.length, r = 0, i, j, k
+    cdef int m
+    if s.fresh:
+        for m in range(count):
+            for r in range(t.n):
+                result[m * MAX_ROWS + r] = 0
     if not call.across:
         for r in range(t.n):
-            result[r] = along(term, largest, result[r], x + r * n, y + r * n, a[r], b[r], eps, p, n)
+            along(add, count, largest, x + r * n, y + r * n, a[r], b[r], eps, p, n, result + r)
         return
+    r = 0
     while r < t.n:  # what lanes beyond the last row come to is read by nobody
-        for k in range(LANES):
-            lane[k] = result[r + k]
+        for m in range(count):
+            for k in range(LANES):
+                lane[m * LANES + k] = result[m * MAX_ROWS + r + k]
         for i in range(n):
             for k in range(LANES):
                 j = i * call.block + r + k
-                lane[k] = joined(largest, lane[k], term(x[j], y[j], a[r + k], b[r + k], eps, p))
-        for k in range(LANES):
-            result[r + k] = lane[k]
+                add(x[j], y[j], a[r + k], b[r + k], eps, p, lane + k)
+        for m in range(count):
+            for k in range(LANES):
+                result[m * MAX_ROWS + r + k] = lane[m * LANES + k]
         r += LANES
 
 
 # Each is a function of its own, or their loops would run out of registers.
-cdef void squares(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(square[floating], False, c, t, s)
-cdef void scaled_squares(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(scaled_square[floating], False, c, t, s)
-cdef void powers(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(power[floating], False, c, t, s)
-cdef void distances(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(distance[floating], False, c, t, s)
-cdef void largest_distances(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(distance[floating], True, c, t, s)
-cdef void count(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(is_of_size[floating], False, c, t, s)
-cdef void largest_magnitudes(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(magnitude[floating], True, c, t, s)
-cdef void products(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(product[floating], False, c, t, s)
-cdef void deviations(const Call* c, const Tile* t, Terms* s, floating* _) noexcept nogil:
-    sums(deviation[floating], False, c, t, s)
+cdef void add_squares(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(square[floating], 1, False, c, t, s)
+cdef void add_scaled_squares(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(scaled_square[floating], 1, False, c, t, s)
+cdef void add_powers(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(power[floating], 1, False, c, t, s)
+cdef void add_distances(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(distance[floating], 1, False, c, t, s)
+cdef void find_largest_distances(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(largest_distance[floating], 1, True, c, t, s)
+cdef void count(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(is_of_size[floating], 1, False, c, t, s)
+cdef void find_largest_magnitudes(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(largest_magnitude[floating], 1, True, c, t, s)
+cdef void add_products(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(products[floating], 3, False, c, t, s)
+cdef void add_deviations(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
+    add_rows(deviation[floating], 1, False, c, t, s)
 
 
 cdef void total(
-    void (*terms)(const Call*, const Tile*, Terms*, floating*) noexcept nogil, const Call* call, Tile* t,
-    floating* buffer, int k, int second, const double* a, const double* b, double* result
+    void (*add)(const Call*, const Tile*, const Sums*, floating*) noexcept nogil, const Call* call, Tile* t,
+    floating* buffer, int first, int second, const double* a, const double* b, double* result
 ) noexcept nogil:
-    """Sums over whole rows: of the k-th pair of vectors, or of vectors k and `second`."""
-    cdef Terms s = Terms(k, second, a, b, result)
-    cdef Py_ssize_t piece, r
-    if call.distances > 0:
-        s.first, s.second = k // 2, (k + 3) // 2
-    for r in range(t.n):
-        result[r] = 0
+    """Sums over whole rows, of two vectors."""
+    cdef Sums s = Sums(first, second, a, b, result, True)
+    cdef Py_ssize_t piece
     for piece in range(t.pieces):
         fetch(call, t, buffer, piece)
-        terms(call, t, &s, buffer)
+        add(call, t, &s, buffer)
+        s.fresh = False
+
+
+cdef void total_of_pair(
+    void (*add)(const Call*, const Tile*, const Sums*, floating*) noexcept nogil, const Call* call, Tile* t,
+    floating* buffer, int k, const double* a, double* result
+) noexcept nogil:
+    """Sums over whole rows, of the difference that is the k-th distance."""
+    total(add, call, t, buffer, k // 2, (k + 3) // 2, a, a, result)
 
 
 cdef void find_norms(const Call* call, Tile* t, floating* buffer) noexcept nogil:
-    cdef double* size
-    cdef const double* scale
     cdef int k
-    for k in range(t.vectors):
-        size, scale = t.size[k], t.scale[k]
-        if call.distances == 0:
-            total(products[floating], call, t, buffer, k, k, scale, scale, size)
-        elif call.p == 1:
-            total(distances[floating], call, t, buffer, k, k, scale, scale, size)
+    if call.distances == 0:
+        total(add_products[floating], call, t, buffer, 0, 1, t.scale[0], t.scale[1], t.size[0])
+    for k in range(call.distances):
+        if call.p == 1:
+            total_of_pair(add_distances[floating], call, t, buffer, k, t.scale[k], t.size[k])
         elif call.p == INFINITY:
-            total(largest_distances[floating], call, t, buffer, k, k, scale, scale, size)
+            total_of_pair(find_largest_distances[floating], call, t, buffer, k, t.scale[k], t.size[k])
         elif call.p != 2:
-            total(powers[floating], call, t, buffer, k, k, scale, scale, size)
+            total_of_pair(add_powers[floating], call, t, buffer, k, t.scale[k], t.size[k])
         elif t.scaled:
-            total(scaled_squares[floating], call, t, buffer, k, k, scale, scale, size)
+            total_of_pair(add_scaled_squares[floating], call, t, buffer, k, t.scale[k], t.size[k])
         else:
-            total(squares[floating], call, t, buffer, k, k, scale, scale, size)
+            total_of_pair(add_squares[floating], call, t, buffer, k, t.scale[k], t.size[k])
 
 
 cdef inline bint out_of_range(double size) noexcept nogil:
@@ -409,9 +452,9 @@ cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogi
     for k in range(t.vectors):
         scale = t.scale[k]
         if call.distances == 0:
-            total(largest_magnitudes[floating], call, t, buffer, k, k, scale, scale, scale)
+            total(find_largest_magnitudes[floating], call, t, buffer, k, k, scale, scale, scale)
         else:
-            total(largest_distances[floating], call, t, buffer, k, k, scale, scale, scale)
+            total_of_pair(find_largest_distances[floating], call, t, buffer, k, scale, scale)
         for r in range(t.n):
             if not isfinite(scale[r]) or scale[r] == 0 or call.p == 2 and not out_of_range(t.size[k][r]):
                 scale[r] = 1
@@ -424,32 +467,34 @@ cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogi
 
 
 cdef void find_cosines(const Call* call, Tile* t, floating* buffer) noexcept nogil:
-    """The cosine, and 1 - cosine more accurately: of nearly parallel vectors from |x / |x| - y / |y||^2."""
+    """The cosine, and 1 - cosine more accurately: of nearly parallel vectors from |x / |x| - y / |y||^2.
+
+    Of float32 these are to be nearer to parallel, since in double precision their products are exact.
+    """
     cdef double* cosine = t.s[0]
     cdef double* distance = t.s[1]
     cdef double* a = t.other[0]
     cdef double* b = t.other[1]
     cdef double* squared = t.other[2]
-    cdef double p, q, low
-    cdef bint parallel = False
+    cdef double p, q, low, enough = NEARLY_PARALLEL if floating is float else 0.5
+    cdef int parallel = 0
     cdef Py_ssize_t r
-    total(products[floating], call, t, buffer, 0, 1, t.scale[0], t.scale[1], cosine)
     for r in range(t.n):
         p = t.size[0][r]
         q = t.size[1][r]
-        cosine[r] = 0.0 if (p == 0) | (q == 0) else cosine[r] / p / q
+        cosine[r] = 0.0 if (p == 0) | (q == 0) else t.size[2][r] / p / q
         distance[r] = 1 - cosine[r]
         # The larger one is brought to the length of the smaller, which cannot overflow.
         low = q if q < p else p
         a[r] = t.scale[0][r] * (low / p)
         b[r] = t.scale[1][r] * (-low / q if cosine[r] < 0 else low / q)
-        parallel |= fabs(cosine[r]) > 0.5
+        parallel |= fabs(cosine[r]) > enough
     if parallel:
-        total(deviations[floating], call, t, buffer, 0, 1, a, b, squared)
+        total(add_deviations[floating], call, t, buffer, 0, 1, a, b, squared)
         for r in range(t.n):
             low = t.size[1][r] if t.size[1][r] < t.size[0][r] else t.size[0][r]
             p = squared[r] / low / low / 2
-            if fabs(cosine[r]) > 0.5:
+            if fabs(cosine[r]) > enough:
                 distance[r] = p if cosine[r] > 0 else 2 - p
                 cosine[r] = 1 - p if cosine[r] > 0 else p - 1
 
@@ -477,19 +522,26 @@ cdef void add_up(const Call* call, Tile* t, floating* buffer) noexcept nogil:
             for r in range(t.n):
                 t.size[k][r] = pow(t.size[k][r], one_by_p)
         for r in range(t.n):
-            t.s[k][r] = t.size[k][r] / t.scale[k][r]
+            t.s[k][r] = t.size[k][r] / t.scale[k][r] if t.scaled else t.size[k][r]
     if call.distances == 0:
         find_cosines(call, t, buffer)
     elif call.p == INFINITY and call.grad[0] != NULL:
         for k in range(t.vectors):
-            total(count[floating], call, t, buffer, k, k, t.size[k], t.size[k], t.other[k])
+            total_of_pair(count[floating], call, t, buffer, k, t.size[k], t.other[k])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Second pass: the derivatives of a norm by an element, where b = 0 says that there is none. b * c is the slope by size.
 
+# Of by_euclidean, a = 0 says that, and is infinite else: a select would become a branch for each row.
+
+cdef inline floating within(floating x, floating limit) noexcept nogil:
+    """x, but 0 where the limit is 0, even if x is infinite or NaN. A NaN becomes the limit."""
+    return at_least(0 - limit, at_most(limit, x))
+
+
 cdef inline floating by_euclidean(floating d, double a, floating b, floating c, double p) noexcept nogil:
-    return 0 if b == 0 else d * b * c
+    return within(d, <floating> a) * b * c
 cdef inline floating by_sum(floating d, double a, floating b, floating c, double p) noexcept nogil:
     return c if d > 0 else (-c if d < 0 else c * 0)  # NaN stays
 cdef inline floating by_largest(floating d, double a, floating b, floating c, double p) noexcept nogil:
@@ -499,29 +551,44 @@ cdef inline floating by_power(floating d, double a, floating b, floating c, doub
     return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
 
 
-cdef inline void ask_for(const floating* x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0
-    while i < n:
-        prefetch(x + i)
-        i += 64 // sizeof(floating)  # a cache line
-
-
-cdef inline void prefetch_row(const Call* call, const Tile* t, Py_ssize_t r, const floating* _) noexcept nogil:
-    """Ask for a row that comes soon: a piece is too short a stretch for the hardware to foresee it."""
-    cdef Py_ssize_t row = t.start + call.ahead + r, start = row * call.length
-    cdef int k
-    if row >= call.rows:
+cdef inline void differentiate_lanes(
+    floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances,
+    const floating* x, const floating* y, const floating* z, floating* first, floating* second, floating* third,
+    const double* a, const floating* b, const floating* c, Py_ssize_t m, floating eps, double p, Py_ssize_t n, int step
+) noexcept nogil:
+    """n <= LANES elements. All are read before the first is written, which may be in their place."""
+    cdef floating[LANES] u
+    cdef floating[LANES] v
+    cdef floating[LANES] w
+    cdef Py_ssize_t k
+    for k in range(n):
+        u[k] = by(x[k] - y[k] + eps, a[k * step], b[k * step], c[k * step], p)
+    if distances == 1:
+        for k in range(n):
+            u[k] = -u[k]  # or a copy of u would take it from registers to memory
+        for k in range(n):
+            first[k] = -u[k]
+        for k in range(n):
+            second[k] = 0 + u[k]
         return
-    for k in range(3):
-        if k < call.inputs and call.direct[k]:
-            ask_for(<const floating*> call.data[k] + start, call.length)
-        if call.grad[k] != NULL:
-            ask_for(<const floating*> call.grad[k] + start, call.length)
+    for k in range(n):
+        v[k] = by(x[k] - z[k] + eps, a[k * step + m], b[k * step + m], c[k * step + m], p)
+    for k in range(n):
+        w[k] = 0
+    if distances == 3:
+        for k in range(n):
+            w[k] = by(y[k] - z[k] + eps, a[k * step + 2 * m], b[k * step + 2 * m], c[k * step + 2 * m], p)
+    for k in range(n):
+        first[k] = u[k] + v[k]
+    for k in range(n):
+        second[k] = w[k] - u[k]
+    for k in range(n):
+        third[k] = <floating> (0 - v[k]) - w[k]
 
 
 cdef inline void differentiate_lines(
-    floating (*by)(floating, double, floating, floating, double) noexcept nogil, const Call* call, const Tile* t,
-    floating** out, const floating* factors, int step
+    floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances, const Call* call,
+    const Tile* t, floating** out, const floating* factors, int step
 ) noexcept nogil:
     """The derivatives by the inputs, line by line: step = 0 if a line is a row, 1 if it is an element of each row."""
     cdef const floating* x = <const floating*> t.x[0]
@@ -530,51 +597,54 @@ cdef inline void differentiate_lines(
     cdef floating* first = out[0]
     cdef floating* second = out[1]
     cdef floating* third = out[2]
-    cdef const double* a = &t.scale[0][0]
+    cdef const double* a = &t.other[0][0] if call.p == 2 else &t.scale[0][0]
     cdef const floating* b = factors
     cdef const floating* c = factors + 3 * MAX_ROWS
-    cdef floating eps = <floating> call.eps, u, v, w
-    cdef double p = call.p
-    cdef Py_ssize_t n = t.n if step else t.length, stride = call.block if step else t.length, m = MAX_ROWS, line, i, j
+    cdef double[3] row_a
+    cdef floating[3] row_b
+    cdef floating[3] row_c
+    cdef floating eps = <floating> call.eps
+    cdef Py_ssize_t n = aligned_rows(t) if step else t.length, stride = call.block if step else t.length
+    cdef Py_ssize_t m = MAX_ROWS if step else 1, line, i, j, k
     for line in range(t.length if step else t.n):
-        if step == 0:
-            prefetch_row(call, t, line, x)
-        if call.distances == 1:
-            for i in range(n):
-                j = i * step
-                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
-                first[i] = u
-                second[i] = 0 - u
-        elif call.distances == 2:
-            for i in range(n):
-                j = i * step
-                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
-                v = by(x[i] - z[i] + eps, a[j + m], b[j + m], c[j + m], p)
-                first[i] = u + v
-                second[i] = 0 - u
-                third[i] = 0 - v
-        else:
-            for i in range(n):
-                j = i * step
-                u = by(x[i] - y[i] + eps, a[j], b[j], c[j], p)
-                v = by(x[i] - z[i] + eps, a[j + m], b[j + m], c[j + m], p)
-                w = by(y[i] - z[i] + eps, a[j + 2 * m], b[j + 2 * m], c[j + 2 * m], p)
-                first[i] = u + v
-                second[i] = w - u
-                third[i] = 0 - v - w
-        x, y, z = at(x, stride), at(y, stride), at(z, stride)
-        first, second, third = at(first, stride), at(second, stride), at(third, stride)
-        a, b, c = a + (1 - step), b + (1 - step), c + (1 - step)
+        if step == 0:  # copies, which no store can change
+            for k in range(distances):
+                row_a[k] = a[k * MAX_ROWS + line]
+                row_b[k], row_c[k] = factors[k * MAX_ROWS + line], factors[(3 + k) * MAX_ROWS + line]
+            b, c = row_b, row_c
+        if n < LANES:
+            differentiate_lanes(by, distances, x, y, z, first, second, third, row_a, b, c, m, eps, call.p, n, step)
+        i = 0
+        while i < n and n >= LANES:
+            i = min(i, n - LANES)  # the last may have been done in part
+            j = i * step
+            differentiate_lanes(
+                by, distances, x + i, y + i, z + i, first + i, second + i, third + i, a + j if step else row_a, b + j,
+                c + j, m, eps, call.p, LANES, step
+            )
+            i += LANES
+        x, y, z = x + stride, y + stride, z + stride
+        first, second, third = first + stride, second + stride, third + stride
 
 
 cdef inline void differentiate(
     floating (*by)(floating, double, floating, floating, double) noexcept nogil, const Call* call, const Tile* t,
     floating** out, const floating* factors
 ) noexcept nogil:
-    if call.across:
-        differentiate_lines(by, call, t, out, factors, 1)
+    if call.distances == 1:
+        if call.across:
+            differentiate_lines(by, 1, call, t, out, factors, 1)
+        else:
+            differentiate_lines(by, 1, call, t, out, factors, 0)
+    elif call.distances == 2:
+        if call.across:
+            differentiate_lines(by, 2, call, t, out, factors, 1)
+        else:
+            differentiate_lines(by, 2, call, t, out, factors, 0)
+    elif call.across:
+        differentiate_lines(by, 3, call, t, out, factors, 1)
     else:
-        differentiate_lines(by, call, t, out, factors, 0)
+        differentiate_lines(by, 3, call, t, out, factors, 0)
 
 
 cdef void differentiate_euclidean(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
@@ -587,36 +657,122 @@ cdef void differentiate_power(const Call* c, const Tile* t, floating** out, cons
     differentiate(by_power[floating], c, t, out, f)
 
 
-cdef inline void differentiate_cosine_lines(
-    const Call* call, const Tile* t, int k, floating* grad, int step
+cdef inline void differentiate_cosine_lanes(
+    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n,
+    int step
 ) noexcept nogil:
-    """The derivatives by vector k, slope (y / |y| - cosine x / |x|) / |x|, line by line as above."""
-    cdef const floating* x = <const floating*> t.x[k]
-    cdef const floating* y = <const floating*> t.x[1 - k]
-    cdef const double* own = t.scale[k]
-    cdef const double* other = t.scale[1 - k]
-    cdef const double* a = t.other[2]
-    cdef const double* b = t.other[k]
-    cdef Py_ssize_t n = t.n if step else t.length, stride = call.block if step else t.length, line, i, j
-    cdef double by_x
-    for line in range(t.length if step else t.n):
-        if step == 0 and k == 0:
-            prefetch_row(call, t, line, x)
-        for i in range(n):
-            j = i * step
-            by_x = a[j] * scaled(y[i], other[j]) - b[j] * scaled(x[i], own[j])
-            if floating is double:
-                by_x *= own[j]
-            grad[i] = <floating> (0 if a[j] == 0 else by_x)
-        x, y, grad = x + stride, y + stride, grad + stride
-        own, other, a, b = own + (1 - step), other + (1 - step), a + (1 - step), b + (1 - step)
+    """n <= LANES elements, slope (y / |y| - cosine x / |x|) / |x|. All are read before the first is written."""
+    cdef double[LANES] u
+    cdef double[LANES] v
+    cdef double p, q
+    cdef Py_ssize_t j, k, m = MAX_ROWS if step else 1
+    for k in range(n):
+        j = k * step
+        p = scaled(within(x[k], <floating> f[j + 2 * m]), f[j])
+        q = scaled(within(y[k], <floating> f[j + 2 * m]), f[j + m])
+        u[k] = f[j + 5 * m] * q - f[j + 3 * m] * p
+        if both:
+            v[k] = f[j + 5 * m] * p - f[j + 4 * m] * q
+    for k in range(n):
+        first[k] = <floating> scaled(<floating> u[k], f[k * step])
+    if both:
+        for k in range(n):
+            second[k] = <floating> scaled(<floating> v[k], f[k * step + m])
 
 
-cdef void differentiate_cosine(const Call* call, const Tile* t, int k, floating* grad) noexcept nogil:
+cdef inline void differentiate_cosine_closely(
+    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n
+) noexcept nogil:
+    """The same without a conversion to double precision, c (y - x a / c), where a / c is the sum of two numbers."""
+    cdef floating[LANES] u
+    cdef floating[LANES] v
+    cdef floating a = <floating> (f[3] / f[5]), b = <floating> (f[4] / f[5]), c = <floating> f[5]
+    cdef floating a_rest = <floating> (f[3] / f[5] - a), b_rest = <floating> (f[4] / f[5] - b)
+    cdef Py_ssize_t k
+    for k in range(n):
+        u[k] = multiply_add(-a_rest, x[k], multiply_add(-a, x[k], y[k]))
+        if both:
+            v[k] = multiply_add(-b_rest, y[k], multiply_add(-b, y[k], x[k]))
+    for k in range(n):
+        first[k] = c * u[k]
+    if both:
+        for k in range(n):
+            second[k] = c * v[k]
+
+
+cdef inline bint holds(double x) noexcept nogil:
+    """Whether float32 has x, and what rounding to it leaves, in full precision."""
+    return (1e-25 < fabs(x)) & (fabs(x) < 1e25)
+
+
+cdef inline void differentiate_cosine_row(
+    bint closely, bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f,
+    Py_ssize_t n
+) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    if n < LANES:
+        differentiate_cosine_lanes(both, x, y, first, second, f, n, 0)
+        return
+    while i < n:
+        i = min(i, n - LANES)  # the last may have been done in part
+        if closely:
+            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, LANES)
+        else:
+            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, LANES, 0)
+        i += LANES
+
+
+cdef inline void differentiate_cosine_lines(
+    bint both, const Call* call, const Tile* t, floating** out, int step
+) noexcept nogil:
+    """The derivatives by the inputs, line by line as above."""
+    cdef const floating* x = <const floating*> t.x[0]
+    cdef const floating* y = <const floating*> t.x[1]
+    cdef floating* first = out[0]
+    cdef floating* second = out[1]
+    cdef double[6] f
+    cdef Py_ssize_t n = t.length, line, i
+    cdef int k
+    if step:
+        for _ in range(n):
+            i = 0
+            while i < t.n:
+                differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, &t.factors[0][i], LANES, 1)
+                i += LANES
+            x, y, first, second = x + call.block, y + call.block, first + call.block, second + call.block
+        return
+    for line in range(t.n):
+        for k in range(6):
+            f[k] = t.factors[k][line]
+        if f[5] == 0:
+            for i in range(n):
+                first[i] = 0
+            if both:
+                for i in range(n):
+                    second[i] = 0
+        elif (
+            floating is float and FMA
+            and holds(t.size[0][line]) and holds(t.size[1][line]) and holds(f[3] / f[5]) and holds(f[4] / f[5])
+            and holds(f[5]) and fabs(t.s[0][line]) < NEARLY_PARALLEL
+        ):
+            differentiate_cosine_row(True, both, x, y, first, second, f, n)
+        else:
+            differentiate_cosine_row(False, both, x, y, first, second, f, n)
+        x, y, first, second = x + n, y + n, first + n, second + n
+
+
+cdef void differentiate_cosine(const Call* call, const Tile* t, floating** out) noexcept nogil:
     if call.across:
-        differentiate_cosine_lines(call, t, k, grad, 1)
+        differentiate_cosine_lines(False, call, t, out, 1)
     else:
-        differentiate_cosine_lines(call, t, k, grad, 0)
+        differentiate_cosine_lines(False, call, t, out, 0)
+
+
+cdef void differentiate_cosine_twice(const Call* call, const Tile* t, floating** out) noexcept nogil:
+    if call.across:
+        differentiate_cosine_lines(True, call, t, out, 1)
+    else:
+        differentiate_cosine_lines(True, call, t, out, 0)
 
 
 cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* c) noexcept nogil:
@@ -628,13 +784,17 @@ cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* 
     cdef double* slope = t.slope[k]
     cdef double factor, p = call.p
     cdef Py_ssize_t r
+    cdef bint none
     if p == 2:
         for r in range(t.n):
             # The quotient of slope and size can be beyond the dtype where their product with a difference is not.
             factor = at_most(at_least(1 / size[r], smallest), largest)
             factor = <double> <floating> factor if scale[r] == 1 else scale[r]
             c[r] = <floating> (slope[r] / (size[r] * factor if scale[r] == 1 else size[r]))
-            b[r] = <floating> (0 if (slope[r] == 0) | (size[r] == 0) else factor)
+            none = (slope[r] == 0) | (size[r] == 0)
+            t.other[k][r] = 0 if none else <double> INFINITY
+            b[r] = <floating> (0 if none else factor)
+            c[r] = 0 if none else c[r]
     elif p == 1:
         for r in range(t.n):
             c[r] = <floating> slope[r]
@@ -649,14 +809,16 @@ cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* 
 
 
 cdef void find_cosine_factors(Tile* t) noexcept nogil:
-    cdef double slope, product
+    cdef double p, q, slope
     cdef Py_ssize_t r
     for r in range(t.n):
-        product = t.size[0][r] * t.size[1][r]
-        slope = 0 if product == 0 else t.slope[0][r]
-        t.other[0][r] = slope * t.s[0][r] / (t.size[0][r] * t.size[0][r])
-        t.other[1][r] = slope * t.s[0][r] / (t.size[1][r] * t.size[1][r])
-        t.other[2][r] = 0 if slope == 0 else slope / product
+        p, q = t.size[0][r], t.size[1][r]
+        slope = 0 if p * q == 0 else t.slope[0][r]
+        t.factors[0][r], t.factors[1][r] = t.scale[0][r], t.scale[1][r]
+        t.factors[2][r] = 0 if slope == 0 else <double> INFINITY
+        t.factors[3][r] = 0 if slope == 0 else slope * t.s[0][r] / (p * p)
+        t.factors[4][r] = 0 if slope == 0 else slope * t.s[0][r] / (q * q)
+        t.factors[5][r] = 0 if slope == 0 else slope / (p * q)
 
 
 cdef void write_gradients(const Call* call, Tile* t, floating* buffer) noexcept nogil:
@@ -675,9 +837,10 @@ cdef void write_gradients(const Call* call, Tile* t, floating* buffer) noexcept 
             if call.across and out[k] != NULL:
                 out[k] = buffer + (3 + k) * PIECE
         if call.distances == 0:
-            for k in range(2):
-                if out[k] != NULL:
-                    differentiate_cosine(call, t, k, out[k])
+            if out[1] == NULL:
+                differentiate_cosine(call, t, out)
+            else:
+                differentiate_cosine_twice(call, t, out)
         elif call.p == 2:
             differentiate_euclidean(call, t, out, factors)
         elif call.p == 1:
@@ -695,45 +858,52 @@ cdef void write_gradients(const Call* call, Tile* t, floating* buffer) noexcept 
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
-cdef double run_tile(const Call* call, floating* buffer, Py_ssize_t tile, char* bad) noexcept nogil:
-    """A tile: the sum of its weighted losses."""
-    cdef double[MAX_ROWS] scratch
-    cdef Tile t
-    cdef Py_ssize_t r
-    t.start = tile * call.block
-    t.n = min(call.block, call.rows - t.start)
-    t.pieces = (call.length + PIECE - 1) // PIECE
-    t.vectors = call.distances if call.distances > 0 else 2
+cdef void run_tile(const Call* call, Tile* t, floating* buffer) noexcept nogil:
     t.loaded = -1
-    for r in range(t.n):
-        t.weight[r] = 1
+    add_up(call, t, buffer)
+    call.loss(call, t)
+    if call.grad[0] != NULL:
+        write_gradients(call, t, buffer)
+
+
+cdef double run_batch(const Call* call, floating* buffer, Py_ssize_t batch, char* bad) noexcept nogil:
+    """Some tiles, with their labels and weights: the sum of their weighted losses."""
+    cdef double[MAX_ROWS] weight
+    cdef double[MAX_ROWS] label
+    cdef double[MAX_ROWS] value
+    cdef double[MAX_ROWS] scratch
+    cdef Py_ssize_t start = batch * call.batch, n = min(call.batch, call.rows - start), r
+    cdef Tile t
+    for r in range(n):
+        weight[r] = 1
     if call.weight.data != NULL:
-        expand(&call.weight, t.start, t.weight, t.n, scratch)
+        expand(&call.weight, start, weight, n, scratch)
     if call.label.data != NULL:
-        expand(&call.label, t.start, t.label, t.n, scratch)
-        bad[0] |= outside(call.domain, t.label, t.weight, t.n)
+        expand(&call.label, start, label, n, scratch)
+        bad[0] |= outside(call.domain, label, weight, n)
     if call.check_only:
         return 0
-    if call.grad[0] == NULL and not call.across:
-        for r in range(t.n):
-            prefetch_row(call, &t, r, buffer)
-    add_up(call, &t, buffer)
-    call.loss(call, &t)
+    t.pieces = (call.length + PIECE - 1) // PIECE
+    t.vectors = call.distances if call.distances > 0 else 2
+    r = 0
+    while r < n:
+        t.start, t.n = start + r, min(call.block, n - r)
+        t.weight, t.label, t.value = weight + r, label + r, value + r
+        run_tile(call, &t, buffer)
+        r += call.block
     if call.value != NULL:
-        for r in range(t.n):
-            (<floating*> call.value)[t.start + r] = 0 if t.weight[r] == 0 else <floating> (t.weight[r] * t.value[r])
-    if call.grad[0] != NULL:
-        write_gradients(call, &t, buffer)
-    return weighted_sum(t.value, t.weight, t.n) if call.sum_values else 0
+        for r in range(n):
+            (<floating*> call.value)[start + r] = 0 if weight[r] == 0 else <floating> (weight[r] * value[r])
+    return weighted_sum(value, weight, n) if call.sum_values else 0
 
 
 cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, char* bad) noexcept nogil:
     cdef floating[6 * PIECE + 6 * MAX_ROWS + 16] memory
     cdef double sum_of_losses = 0
-    cdef Py_ssize_t tile
+    cdef Py_ssize_t batch
     bad[0] = 0
-    for tile in range(start, stop):
-        sum_of_losses += run_tile(call, aligned(memory), tile, bad)
+    for batch in range(start, stop):
+        sum_of_losses += run_batch(call, aligned(memory), batch, bad)
     return sum_of_losses
 
 
@@ -741,15 +911,15 @@ cdef double run_all(const Call* call, floating* _, int threads, char* bad) noexc
     """Run all chunks; their sums are added in order, so the result does not depend on the number of threads."""
     cdef double[MAX_CHUNKS] partial
     cdef char[MAX_CHUNKS] flag
-    cdef Py_ssize_t tiles = (call.rows + call.block - 1) // call.block, size = chunk_size(tiles, 1), k
-    cdef Py_ssize_t chunks = (tiles + size - 1) // size
+    cdef Py_ssize_t batches = (call.rows + call.batch - 1) // call.batch, size = chunk_size(batches, 1), k
+    cdef Py_ssize_t chunks = (batches + size - 1) // size
     cdef double sum_of_losses = 0
     if threads <= 1:
         for k in range(chunks):
-            partial[k] = run_chunk(call, _, k * size, min(tiles, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(batches, (k + 1) * size), &flag[k])
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain(chunks, threads), num_threads=threads):
-            partial[k] = run_chunk(call, _, k * size, min(tiles, (k + 1) * size), &flag[k])
+            partial[k] = run_chunk(call, _, k * size, min(batches, (k + 1) * size), &flag[k])
     for k in range(chunks):
         sum_of_losses += partial[k]
         bad[0] |= flag[k]
@@ -771,7 +941,7 @@ def run(
     cdef bint single = cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT
     cdef char bad = 0
     cdef double sum_of_losses
-    cdef Py_ssize_t cells
+    cdef Py_ssize_t cells, size
     cdef bint far
     cdef int k, j
     call.loss = TABLE[loss].rows
@@ -784,18 +954,19 @@ def run(
         call.grad[k] = address(grads[k]) if k < len(grads) else NULL
     call.inputs = len(inputs)
     call.across = call.length < LANES
-    far = call.rows * call.length > FAR and call.length <= PIECE // 2
-    # No more than stays in the cache beside what is asked for: arrays often lie so that they compete for its places.
-    cells = 2048 // cnp.PyArray_ITEMSIZE(first) if far and not call.across else PIECE
+    size = cnp.PyArray_ITEMSIZE(first)
+    # Beyond the cache that cores share, reading and writing are to take turns often.
+    far = 2 * call.inputs * call.rows * call.length * size > FAR and call.length <= PIECE // 2
+    cells = 2048 // size if far and not call.across else PIECE
     call.block = max(1, min(MAX_ROWS, cells // call.length))
-    call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far else call.rows
     if call.across:
         call.block = call.block // LANES * LANES
+    call.batch = call.block * max(1, min(MAX_ROWS, 4 * PIECE // call.length) // call.block)
     for k in range(call.inputs):
         call.data[k] = cnp.PyArray_DATA(inputs[k])
         call.typenum[k] = cnp.PyArray_TYPE(inputs[k])
         call.direct[k] = call.typenum[k] == cnp.PyArray_TYPE(first)
-        # In place, the loops get a copy: the compiler must not fear that a store changes what is still to be read.
+        # In place, the loops get a copy: they read the end of a row once more after they have written a part of it.
         for j in range(3):
             call.direct[k] &= call.across or call.data[k] != call.grad[j]
     call.label = operand(label, 1)

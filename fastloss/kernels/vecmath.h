@@ -45,6 +45,8 @@ VM_INLINE double vm_from_bits_d(uint64_t u) { double x; memcpy(&x, &u, sizeof x)
 VM_INLINE uint32_t vm_bits_f(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 VM_INLINE uint64_t vm_bits_d(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
 
+VM_INLINE float vm_multiply_add_f(float a, float b, float c) { return VM_FMA_F(a, b, c); }
+VM_INLINE double vm_multiply_add_d(double a, double b, double c) { return VM_FMA_D(a, b, c); }
 VM_INLINE float vm_fabs_f(float x) { return __builtin_fabsf(x); }
 VM_INLINE double vm_fabs_d(double x) { return __builtin_fabs(x); }
 VM_INLINE float vm_sqrt_f(float x) { return __builtin_sqrtf(x); }
@@ -53,6 +55,11 @@ VM_INLINE float vm_trunc_f(float x) { return __builtin_truncf(x); }
 VM_INLINE double vm_trunc_d(double x) { return __builtin_trunc(x); }
 VM_INLINE float vm_copysign_f(float x, float sign) { return __builtin_copysignf(x, sign); }
 VM_INLINE double vm_copysign_d(double x, double sign) { return __builtin_copysign(x, sign); }
+
+/* y, but 0 where x is 0: in plain code a select of doubles becomes a branch. */
+VM_INLINE double vm_unless_zero(double x, double y) {
+    return vm_from_bits_d(vm_bits_d(y) & (0 - (uint64_t)(x != 0)));
+}
 
 /* max and min in one or two instructions: a NaN in x passes, one in `bound` is lost. So x is data, `bound` a limit. */
 VM_INLINE float vm_at_least_f(float x, float bound) { return x < bound ? bound : x; }
@@ -747,15 +754,26 @@ VM_INLINE float vm_lgamma1p_f(float t) { return (float)vm_lgamma1p_d(t); }
  * clang), because left to itself the compiler may take the numbers one by one, which lasts longer than a short loop.
  */
 typedef double vm_double8 __attribute__((vector_size(64)));
+typedef double vm_double4 __attribute__((vector_size(32)));
+typedef double vm_double2 __attribute__((vector_size(16)));
 typedef float vm_float8 __attribute__((vector_size(32)));
 typedef int64_t vm_long8 __attribute__((vector_size(64)));
 typedef int32_t vm_int8 __attribute__((vector_size(32)));
 
 VM_INLINE double vm_sum_lanes(const double *x) {
-    vm_double8 a[4];
-    memcpy(a, x, sizeof a);
-    a[0] = (a[0] + a[1]) + (a[2] + a[3]);
-    return ((a[0][0] + a[0][1]) + (a[0][2] + a[0][3])) + ((a[0][4] + a[0][5]) + (a[0][6] + a[0][7]));
+    vm_double8 a, b, c, d;
+    vm_double4 half[2];
+    vm_double2 quarter[2];
+    memcpy(&a, x, sizeof a);
+    memcpy(&b, x + 8, sizeof b);
+    memcpy(&c, x + 16, sizeof c);
+    memcpy(&d, x + 24, sizeof d);
+    a = (a + b) + (c + d);
+    memcpy(half, &a, sizeof a);
+    half[0] += half[1];
+    memcpy(quarter, half, sizeof quarter);
+    quarter[0] += quarter[1];
+    return quarter[0][0] + quarter[0][1];
 }
 
 /* max(a, b) lane by lane; the conditional operator is not for vectors in C. */
@@ -790,7 +808,7 @@ VM_INLINE double vm_max_lanes_d(const double *x) {
 /* y[j * y_stride + i] = x[i * x_stride + j] for i and j below 4; loops would take the numbers one by one. */
 typedef float vm_float4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t vm_int4 __attribute__((vector_size(16)));
-typedef double vm_double2 __attribute__((vector_size(16), aligned(8), may_alias));
+typedef double vm_double2u __attribute__((vector_size(16), aligned(8), may_alias));
 typedef int64_t vm_long2 __attribute__((vector_size(16)));
 
 #if defined(__clang__) || __GNUC__ >= 12
@@ -812,9 +830,9 @@ VM_INLINE void vm_transpose4_f(const float *x, ptrdiff_t x_stride, float *y, ptr
 
 /* In pairs: without AVX, GCC takes vectors of four doubles apart. */
 VM_INLINE void vm_transpose2_d(const double *x, ptrdiff_t x_stride, double *y, ptrdiff_t y_stride) {
-    const vm_double2 a = *(const vm_double2 *)x, b = *(const vm_double2 *)(x + x_stride);
-    *(vm_double2 *)y = VM_SHUFFLE(vm_long2, a, b, 0, 2);
-    *(vm_double2 *)(y + y_stride) = VM_SHUFFLE(vm_long2, a, b, 1, 3);
+    const vm_double2u a = *(const vm_double2u *)x, b = *(const vm_double2u *)(x + x_stride);
+    *(vm_double2u *)y = VM_SHUFFLE(vm_long2, a, b, 0, 2);
+    *(vm_double2u *)(y + y_stride) = VM_SHUFFLE(vm_long2, a, b, 1, 3);
 }
 
 VM_INLINE void vm_transpose4_d(const double *x, ptrdiff_t x_stride, double *y, ptrdiff_t y_stride) {

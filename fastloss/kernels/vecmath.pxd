@@ -3,6 +3,7 @@
 from cython cimport floating
 
 cdef extern from "vecmath.h" nogil:
+    bint FMA "VM_FMA"  # whether multiply_add rounds once
     float vm_exp_f(float x) noexcept
     double vm_exp_d(double x) noexcept
     float vm_exp_nonpositive_f(float x) noexcept
@@ -49,6 +50,8 @@ cdef extern from "vecmath.h" nogil:
     double vm_pow_d(double x, double y) noexcept
     float vm_lgamma1p_f(float t) noexcept
     double vm_lgamma1p_d(double t) noexcept
+    float vm_multiply_add_f(float a, float b, float c) noexcept
+    double vm_multiply_add_d(double a, double b, double c) noexcept
     float vm_sqrt_f(float x) noexcept
     double vm_sqrt_d(double x) noexcept
     float vm_fabs_f(float x) noexcept
@@ -57,6 +60,7 @@ cdef extern from "vecmath.h" nogil:
     double vm_trunc_d(double x) noexcept
     float vm_copysign_f(float x, float sign) noexcept
     double vm_copysign_d(double x, double sign) noexcept
+    double vm_unless_zero(double x, double y) noexcept
     float vm_at_least_f(float x, float bound) noexcept
     double vm_at_least_d(double x, double bound) noexcept
     float vm_at_most_f(float x, float bound) noexcept
@@ -181,6 +185,11 @@ cdef inline floating lgamma1p(floating t) noexcept nogil:
     return vm_lgamma1p_f(t) if floating is float else vm_lgamma1p_d(t)
 
 
+# a b + c, rounded once where the processor can.
+cdef inline floating multiply_add(floating a, floating b, floating c) noexcept nogil:
+    return vm_multiply_add_f(a, b, c) if floating is float else vm_multiply_add_d(a, b, c)
+
+
 cdef inline floating sqrt(floating x) noexcept nogil:
     return vm_sqrt_f(x) if floating is float else vm_sqrt_d(x)
 
@@ -204,6 +213,11 @@ cdef inline floating at_least(floating x, floating bound) noexcept nogil:
 
 cdef inline floating at_most(floating x, floating bound) noexcept nogil:
     return vm_at_most_f(x, bound) if floating is float else vm_at_most_d(x, bound)
+
+
+# y, but 0 where x is 0, without a branch.
+cdef inline double unless_zero(double x, double y) noexcept nogil:
+    return vm_unless_zero(x, y)
 
 
 # weight * x, where a weight of 0 takes nothing of an infinite x.

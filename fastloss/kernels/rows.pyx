@@ -14,21 +14,24 @@ from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 
 from fastloss.kernels.class_axis cimport transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
+from fastloss.kernels.row_gradients cimport (
+    by_euclidean, by_largest, by_power, by_sum, differentiate, differentiate_cosine_lines
+)
+from fastloss.kernels.row_sums cimport (
+    MAX_ROWS, PIECE, Call, Sums, Tile, add_rows, deviation, distance, is_of_size, largest_distance, largest_magnitude,
+    loss_of_rows, nearly_parallel, power, products, scaled_square, square
+)
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, MAX_PARAMETERS, Operand, address, aligned, at, chunk_size, expand, grain, load, operand,
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, address, aligned, at, chunk_size, expand, grain, load, operand,
     take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport FMA, at_least, at_most, fabs, multiply_add, pow, sqrt, sum_lanes
+from fastloss.kernels.vecmath cimport at_least, at_most, pow, sqrt
 
 cnp.import_array()
 
 cdef enum:
-    PIECE = 1024        # elements of a vector
-    MAX_ROWS = 128      # in a tile
     FAR = 16777216      # bytes of inputs and gradients from which these are not expected in the cache
     MAX_LOSSES = 16
-
-cdef double NEARLY_PARALLEL = 1 - 1e-5  # in double precision, the error of a cosine is nothing beside 1e-5
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses. Of distances, s has that of the first and second vector, and for three vectors that of the first and
@@ -79,55 +82,6 @@ cdef inline void cosine_distance(const double* s, double label, const double* c,
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-
-cdef struct Call
-cdef struct Tile
-
-ctypedef void (*loss_of_rows)(const Call*, Tile*) noexcept nogil
-
-cdef struct Call:
-    loss_of_rows loss
-    int distances           # how many; of a cosine 0
-    double p                # of the norm
-    double eps              # added to each difference
-    double[MAX_PARAMETERS] parameters
-    Py_ssize_t rows
-    Py_ssize_t length       # of a row
-    Py_ssize_t block        # rows in a tile
-    Py_ssize_t batch        # rows whose labels and weights are taken at a time
-    bint across             # whether lanes are across rows: element c of row r is at c * block + r of a transposed copy
-    int inputs
-    const void* data[3]
-    int typenum[3]
-    bint direct[3]          # whether an input can be used where it lies
-    Operand label
-    int domain              # of the label
-    Operand weight
-    bint check_only
-    double scale
-    bint sum_values
-    void* value
-    void* grad[3]
-
-cdef struct Tile:
-    Py_ssize_t start            # the first row
-    Py_ssize_t n                # rows
-    Py_ssize_t pieces           # of each
-    Py_ssize_t loaded           # the piece that is in `x`; -1 for none
-    Py_ssize_t length           # of that
-    const void* x[3]            # its elements, of the inputs
-    int vectors                 # whose norms are taken: of the differences that are the distances, or of the inputs
-    bint scaled                 # whether a scale may be other than 1
-    double[3][MAX_ROWS] scale   # of these vectors, against overflow and underflow
-    double[3][MAX_ROWS] size    # their norms; of cosines, the third is the scalar product
-    double[3][MAX_ROWS] other   # of cosines, what `find_cosines` says; numbers of largest elements
-    double[3][MAX_ROWS] s       # what the loss is a function of
-    double[3][MAX_ROWS] slope   # the derivatives of the loss
-    double[6][MAX_ROWS] factors  # of cosines: both scales, a limit, and what elements are multiplied with
-    const double* weight
-    const double* label
-    double* value
-
 
 cdef inline void settle(
     void (*loss)(const double*, double, const double*, double*) noexcept nogil, int slopes, const Call* call, Tile* t
@@ -213,11 +167,6 @@ cdef inline void turn(bint back, const Call* call, const floating* x, floating* 
         transpose(x, call.length, n, call.length, y, call.block)
 
 
-cdef inline Py_ssize_t aligned_rows(const Tile* t) noexcept nogil:
-    """Rows of a transposed copy, with those beyond the last one that fill the lanes: what these hold is of no use."""
-    return (t.n + LANES - 1) // LANES * LANES
-
-
 cdef void fetch(const Call* call, Tile* t, floating* buffer, Py_ssize_t piece) noexcept nogil:
     """Make `x` a piece of each row."""
     cdef Py_ssize_t start = t.start * call.length + piece * PIECE
@@ -239,139 +188,7 @@ cdef void fetch(const Call* call, Tile* t, floating* buffer, Py_ssize_t piece) n
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Sums over (a piece of) each row, of what an element of two vectors adds to `s`; that takes their scales or sizes, and
-# constants of all rows. A row has up to three sums, LANES apart.
-
-cdef struct Sums:
-    int first               # vectors
-    int second
-    const double* a         # for each row
-    const double* b
-    double* result          # of each row; those of a second and third sum are MAX_ROWS apart
-    bint fresh              # whether that has no sums over pieces before
-
-
-cdef inline void square(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
-    cdef double d = x - y + eps
-    s[0] = multiply_add(d, d, s[0])
-cdef inline void scaled_square(
-    floating x, floating y, double a, double b, floating eps, double p, double* s
-) noexcept nogil:
-    cdef double d = (x - y + eps) * a
-    s[0] = multiply_add(d, d, s[0])
-cdef inline void power(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
-    s[0] += pow(fabs(<double> (x - y + eps) * a), p)
-cdef inline void distance(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
-    s[0] += fabs(x - y + eps)
-cdef inline void largest_distance(
-    floating x, floating y, double a, double b, floating eps, double p, double* s
-) noexcept nogil:
-    s[0] = larger(s[0], fabs(x - y + eps))
-cdef inline void is_of_size(
-    floating x, floating y, double a, double b, floating eps, double p, double* s
-) noexcept nogil:
-    s[0] += 1.0 if <double> fabs(x - y + eps) == a else 0.0
-
-cdef inline void largest_magnitude(
-    floating x, floating y, double a, double b, floating eps, double p, double* s
-) noexcept nogil:
-    s[0] = larger(s[0], fabs(x))
-cdef inline void products(floating x, floating y, double a, double b, floating eps, double p, double* s) noexcept nogil:
-    cdef double u = scaled(x, a), v = scaled(y, b)
-    s[0] = multiply_add(u, u, s[0])
-    s[LANES] = multiply_add(v, v, s[LANES])
-    s[2 * LANES] = multiply_add(u, v, s[2 * LANES])
-cdef inline void deviation(
-    floating x, floating y, double a, double b, floating eps, double p, double* s
-) noexcept nogil:
-    cdef double d = x * a - y * b
-    s[0] = multiply_add(d, d, s[0])
-
-
-cdef inline double scaled(floating x, double scale) noexcept nogil:
-    """A sum of squares of float32 needs no scale."""
-    return x if floating is float else x * scale
-
-
-cdef inline double larger(double x, double y) noexcept nogil:
-    """max(x, y); NaN if one is."""
-    return x if (x >= y) | (x != x) else y
-
-
-cdef inline void along(
-    void (*add)(floating, floating, double, double, floating, double, double*) noexcept nogil, int count, bint largest,
-    const floating* x, const floating* y, double a, double b, floating eps, double p, Py_ssize_t n, double* result
-) noexcept nogil:
-    """Add a row to its results, or make them the largest."""
-    cdef double[3 * LANES] lane
-    cdef double[3 * LANES] end  # as far apart
-    cdef Py_ssize_t i = LANES, k
-    cdef int j
-    for j in range(count):
-        end[j * LANES] = result[j * MAX_ROWS]
-    if n < LANES:
-        for i in range(n):
-            add(x[i], y[i], a, b, eps, p, end)
-    else:
-        for k in range(LANES):
-            for j in range(count):
-                lane[j * LANES + k] = 0
-            add(x[k], y[k], a, b, eps, p, lane + k)
-        while i + LANES <= n:
-            for k in range(LANES):
-                add(x[i + k], y[i + k], a, b, eps, p, lane + k)
-            i += LANES
-        if i < n:
-            for k in range(n - i):
-                add(x[i + k], y[i + k], a, b, eps, p, lane + k)
-        for j in range(count):
-            if largest:
-                for k in range(LANES):
-                    end[j * LANES] = larger(end[j * LANES], lane[j * LANES + k])
-            else:
-                end[j * LANES] += sum_lanes(lane + j * LANES)
-    for j in range(count):
-        result[j * MAX_ROWS] = end[j * LANES]
-
-
-cdef inline void add_rows(
-    void (*add)(floating, floating, double, double, floating, double, double*) noexcept nogil, int count, bint largest,
-    const Call* call, const Tile* t, const Sums* s
-) noexcept nogil:
-    cdef const floating* x = <const floating*> t.x[s.first]
-    cdef const floating* y = <const floating*> t.x[s.second]
-    cdef const double* a = s.a
-    cdef const double* b = s.b
-    cdef double* result = s.result
-    cdef floating eps = <floating> call.eps
-    cdef double p = call.p
-    cdef double[3 * LANES] lane
-    cdef Py_ssize_t n = t.length, r = 0, i, j, k
-    cdef int m
-    if s.fresh:
-        for m in range(count):
-            for r in range(t.n):
-                result[m * MAX_ROWS + r] = 0
-    if not call.across:
-        for r in range(t.n):
-            along(add, count, largest, x + r * n, y + r * n, a[r], b[r], eps, p, n, result + r)
-        return
-    r = 0
-    while r < t.n:  # what lanes beyond the last row come to is read by nobody
-        for m in range(count):
-            for k in range(LANES):
-                lane[m * LANES + k] = result[m * MAX_ROWS + r + k]
-        for i in range(n):
-            for k in range(LANES):
-                j = i * call.block + r + k
-                add(x[j], y[j], a[r + k], b[r + k], eps, p, lane + k)
-        for m in range(count):
-            for k in range(LANES):
-                result[m * MAX_ROWS + r + k] = lane[m * LANES + k]
-        r += LANES
-
-
-# Each is a function of its own, or their loops would run out of registers.
+# First pass. Each is a function of its own, or their loops would run out of registers.
 cdef void add_squares(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
     add_rows(square[floating], 1, False, c, t, s)
 cdef void add_scaled_squares(const Call* c, const Tile* t, const Sums* s, floating* _) noexcept nogil:
@@ -467,35 +284,32 @@ cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogi
 
 
 cdef void find_cosines(const Call* call, Tile* t, floating* buffer) noexcept nogil:
-    """The cosine, and 1 - cosine more accurately: of nearly parallel vectors from |x / |x| - y / |y||^2.
-
-    Of float32 these are to be nearer to parallel, since in double precision their products are exact.
-    """
+    """The cosine, and 1 - cosine more accurately: of nearly parallel vectors from |x / |x| - y / |y||^2."""
     cdef double* cosine = t.s[0]
-    cdef double* distance = t.s[1]
+    cdef double* opposite = t.s[1]  # 1 - cosine
     cdef double* a = t.other[0]
     cdef double* b = t.other[1]
     cdef double* squared = t.other[2]
-    cdef double p, q, low, enough = NEARLY_PARALLEL if floating is float else 0.5
+    cdef double p, q, low
     cdef int parallel = 0
     cdef Py_ssize_t r
     for r in range(t.n):
         p = t.size[0][r]
         q = t.size[1][r]
         cosine[r] = 0.0 if (p == 0) | (q == 0) else t.size[2][r] / p / q
-        distance[r] = 1 - cosine[r]
+        opposite[r] = 1 - cosine[r]
         # The larger one is brought to the length of the smaller, which cannot overflow.
         low = q if q < p else p
         a[r] = t.scale[0][r] * (low / p)
         b[r] = t.scale[1][r] * (-low / q if cosine[r] < 0 else low / q)
-        parallel |= fabs(cosine[r]) > enough
+        parallel |= nearly_parallel(cosine[r], <floating> 0)
     if parallel:
         total(add_deviations[floating], call, t, buffer, 0, 1, a, b, squared)
         for r in range(t.n):
             low = t.size[1][r] if t.size[1][r] < t.size[0][r] else t.size[0][r]
             p = squared[r] / low / low / 2
-            if fabs(cosine[r]) > enough:
-                distance[r] = p if cosine[r] > 0 else 2 - p
+            if nearly_parallel(cosine[r], <floating> 0):
+                opposite[r] = p if cosine[r] > 0 else 2 - p
                 cosine[r] = 1 - p if cosine[r] > 0 else p - 1
 
 
@@ -531,121 +345,7 @@ cdef void add_up(const Call* call, Tile* t, floating* buffer) noexcept nogil:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Second pass: the derivatives of a norm by an element, where b = 0 says that there is none. b * c is the slope by size.
-
-# Of by_euclidean, a = 0 says that, and is infinite else: a select would become a branch for each row.
-
-cdef inline floating within(floating x, floating limit) noexcept nogil:
-    """x, but 0 where the limit is 0, even if x is infinite or NaN. A NaN becomes the limit."""
-    return at_least(0 - limit, at_most(limit, x))
-
-
-cdef inline floating by_euclidean(floating d, double a, floating b, floating c, double p) noexcept nogil:
-    return within(d, <floating> a) * b * c
-cdef inline floating by_sum(floating d, double a, floating b, floating c, double p) noexcept nogil:
-    return c if d > 0 else (-c if d < 0 else c * 0)  # NaN stays
-cdef inline floating by_largest(floating d, double a, floating b, floating c, double p) noexcept nogil:
-    return 0 * c if (fabs(d) != b) | (b == 0) else (c if d > 0 else -c)
-cdef inline floating by_power(floating d, double a, floating b, floating c, double p) noexcept nogil:
-    cdef double slope = c * pow(fabs(d * a) / b, p - 1)
-    return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
-
-
-cdef inline void differentiate_lanes(
-    floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances,
-    const floating* x, const floating* y, const floating* z, floating* first, floating* second, floating* third,
-    const double* a, const floating* b, const floating* c, Py_ssize_t m, floating eps, double p, Py_ssize_t n, int step
-) noexcept nogil:
-    """n <= LANES elements. All are read before the first is written, which may be in their place."""
-    cdef floating[LANES] u
-    cdef floating[LANES] v
-    cdef floating[LANES] w
-    cdef Py_ssize_t k
-    for k in range(n):
-        u[k] = by(x[k] - y[k] + eps, a[k * step], b[k * step], c[k * step], p)
-    if distances == 1:
-        for k in range(n):
-            u[k] = -u[k]  # or a copy of u would take it from registers to memory
-        for k in range(n):
-            first[k] = -u[k]
-        for k in range(n):
-            second[k] = 0 + u[k]
-        return
-    for k in range(n):
-        v[k] = by(x[k] - z[k] + eps, a[k * step + m], b[k * step + m], c[k * step + m], p)
-    for k in range(n):
-        w[k] = 0
-    if distances == 3:
-        for k in range(n):
-            w[k] = by(y[k] - z[k] + eps, a[k * step + 2 * m], b[k * step + 2 * m], c[k * step + 2 * m], p)
-    for k in range(n):
-        first[k] = u[k] + v[k]
-    for k in range(n):
-        second[k] = w[k] - u[k]
-    for k in range(n):
-        third[k] = <floating> (0 - v[k]) - w[k]
-
-
-cdef inline void differentiate_lines(
-    floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances, const Call* call,
-    const Tile* t, floating** out, const floating* factors, int step
-) noexcept nogil:
-    """The derivatives by the inputs, line by line: step = 0 if a line is a row, 1 if it is an element of each row."""
-    cdef const floating* x = <const floating*> t.x[0]
-    cdef const floating* y = <const floating*> t.x[1]
-    cdef const floating* z = <const floating*> t.x[2]
-    cdef floating* first = out[0]
-    cdef floating* second = out[1]
-    cdef floating* third = out[2]
-    cdef const double* a = &t.other[0][0] if call.p == 2 else &t.scale[0][0]
-    cdef const floating* b = factors
-    cdef const floating* c = factors + 3 * MAX_ROWS
-    cdef double[3] row_a
-    cdef floating[3] row_b
-    cdef floating[3] row_c
-    cdef floating eps = <floating> call.eps
-    cdef Py_ssize_t n = aligned_rows(t) if step else t.length, stride = call.block if step else t.length
-    cdef Py_ssize_t m = MAX_ROWS if step else 1, line, i, j, k
-    for line in range(t.length if step else t.n):
-        if step == 0:  # copies, which no store can change
-            for k in range(distances):
-                row_a[k] = a[k * MAX_ROWS + line]
-                row_b[k], row_c[k] = factors[k * MAX_ROWS + line], factors[(3 + k) * MAX_ROWS + line]
-            b, c = row_b, row_c
-        if n < LANES:
-            differentiate_lanes(by, distances, x, y, z, first, second, third, row_a, b, c, m, eps, call.p, n, step)
-        i = 0
-        while i < n and n >= LANES:
-            i = min(i, n - LANES)  # the last may have been done in part
-            j = i * step
-            differentiate_lanes(
-                by, distances, x + i, y + i, z + i, first + i, second + i, third + i, a + j if step else row_a, b + j,
-                c + j, m, eps, call.p, LANES, step
-            )
-            i += LANES
-        x, y, z = x + stride, y + stride, z + stride
-        first, second, third = first + stride, second + stride, third + stride
-
-
-cdef inline void differentiate(
-    floating (*by)(floating, double, floating, floating, double) noexcept nogil, const Call* call, const Tile* t,
-    floating** out, const floating* factors
-) noexcept nogil:
-    if call.distances == 1:
-        if call.across:
-            differentiate_lines(by, 1, call, t, out, factors, 1)
-        else:
-            differentiate_lines(by, 1, call, t, out, factors, 0)
-    elif call.distances == 2:
-        if call.across:
-            differentiate_lines(by, 2, call, t, out, factors, 1)
-        else:
-            differentiate_lines(by, 2, call, t, out, factors, 0)
-    elif call.across:
-        differentiate_lines(by, 3, call, t, out, factors, 1)
-    else:
-        differentiate_lines(by, 3, call, t, out, factors, 0)
-
+# Second pass
 
 cdef void differentiate_euclidean(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
     differentiate(by_euclidean[floating], c, t, out, f)
@@ -655,110 +355,6 @@ cdef void differentiate_largest(const Call* c, const Tile* t, floating** out, co
     differentiate(by_largest[floating], c, t, out, f)
 cdef void differentiate_power(const Call* c, const Tile* t, floating** out, const floating* f) noexcept nogil:
     differentiate(by_power[floating], c, t, out, f)
-
-
-cdef inline void differentiate_cosine_lanes(
-    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n,
-    int step
-) noexcept nogil:
-    """n <= LANES elements, slope (y / |y| - cosine x / |x|) / |x|. All are read before the first is written."""
-    cdef double[LANES] u
-    cdef double[LANES] v
-    cdef double p, q
-    cdef Py_ssize_t j, k, m = MAX_ROWS if step else 1
-    for k in range(n):
-        j = k * step
-        p = scaled(within(x[k], <floating> f[j + 2 * m]), f[j])
-        q = scaled(within(y[k], <floating> f[j + 2 * m]), f[j + m])
-        u[k] = f[j + 5 * m] * q - f[j + 3 * m] * p
-        if both:
-            v[k] = f[j + 5 * m] * p - f[j + 4 * m] * q
-    for k in range(n):
-        first[k] = <floating> scaled(<floating> u[k], f[k * step])
-    if both:
-        for k in range(n):
-            second[k] = <floating> scaled(<floating> v[k], f[k * step + m])
-
-
-cdef inline void differentiate_cosine_closely(
-    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n
-) noexcept nogil:
-    """The same without a conversion to double precision, c (y - x a / c), where a / c is the sum of two numbers."""
-    cdef floating[LANES] u
-    cdef floating[LANES] v
-    cdef floating a = <floating> (f[3] / f[5]), b = <floating> (f[4] / f[5]), c = <floating> f[5]
-    cdef floating a_rest = <floating> (f[3] / f[5] - a), b_rest = <floating> (f[4] / f[5] - b)
-    cdef Py_ssize_t k
-    for k in range(n):
-        u[k] = multiply_add(-a_rest, x[k], multiply_add(-a, x[k], y[k]))
-        if both:
-            v[k] = multiply_add(-b_rest, y[k], multiply_add(-b, y[k], x[k]))
-    for k in range(n):
-        first[k] = c * u[k]
-    if both:
-        for k in range(n):
-            second[k] = c * v[k]
-
-
-cdef inline bint holds(double x) noexcept nogil:
-    """Whether float32 has x, and what rounding to it leaves, in full precision."""
-    return (1e-25 < fabs(x)) & (fabs(x) < 1e25)
-
-
-cdef inline void differentiate_cosine_row(
-    bint closely, bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f,
-    Py_ssize_t n
-) noexcept nogil:
-    cdef Py_ssize_t i = 0
-    if n < LANES:
-        differentiate_cosine_lanes(both, x, y, first, second, f, n, 0)
-        return
-    while i < n:
-        i = min(i, n - LANES)  # the last may have been done in part
-        if closely:
-            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, LANES)
-        else:
-            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, LANES, 0)
-        i += LANES
-
-
-cdef inline void differentiate_cosine_lines(
-    bint both, const Call* call, const Tile* t, floating** out, int step
-) noexcept nogil:
-    """The derivatives by the inputs, line by line as above."""
-    cdef const floating* x = <const floating*> t.x[0]
-    cdef const floating* y = <const floating*> t.x[1]
-    cdef floating* first = out[0]
-    cdef floating* second = out[1]
-    cdef double[6] f
-    cdef Py_ssize_t n = t.length, line, i
-    cdef int k
-    if step:
-        for _ in range(n):
-            i = 0
-            while i < t.n:
-                differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, &t.factors[0][i], LANES, 1)
-                i += LANES
-            x, y, first, second = x + call.block, y + call.block, first + call.block, second + call.block
-        return
-    for line in range(t.n):
-        for k in range(6):
-            f[k] = t.factors[k][line]
-        if f[5] == 0:
-            for i in range(n):
-                first[i] = 0
-            if both:
-                for i in range(n):
-                    second[i] = 0
-        elif (
-            floating is float and FMA
-            and holds(t.size[0][line]) and holds(t.size[1][line]) and holds(f[3] / f[5]) and holds(f[4] / f[5])
-            and holds(f[5]) and fabs(t.s[0][line]) < NEARLY_PARALLEL
-        ):
-            differentiate_cosine_row(True, both, x, y, first, second, f, n)
-        else:
-            differentiate_cosine_row(False, both, x, y, first, second, f, n)
-        x, y, first, second = x + n, y + n, first + n, second + n
 
 
 cdef void differentiate_cosine(const Call* call, const Tile* t, floating** out) noexcept nogil:
@@ -943,7 +539,7 @@ def run(
     cdef double sum_of_losses
     cdef Py_ssize_t cells, size
     cdef bint far
-    cdef int k, j
+    cdef int k
     call.loss = TABLE[loss].rows
     call.distances = TABLE[loss].distances
     call.p = p
@@ -966,9 +562,6 @@ def run(
         call.data[k] = cnp.PyArray_DATA(inputs[k])
         call.typenum[k] = cnp.PyArray_TYPE(inputs[k])
         call.direct[k] = call.typenum[k] == cnp.PyArray_TYPE(first)
-        # In place, the loops get a copy: they read the end of a row once more after they have written a part of it.
-        for j in range(3):
-            call.direct[k] &= call.across or call.data[k] != call.grad[j]
     call.label = operand(label, 1)
     call.domain = DOMAINS[domain]
     call.weight = operand(weight, weight_inner)

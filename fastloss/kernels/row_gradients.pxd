@@ -5,6 +5,7 @@ Each function here is inlined into one of `rows.pyx`.
 
 from cython cimport floating
 
+from fastloss.kernels.class_axis cimport prefetch
 from fastloss.kernels.row_sums cimport MAX_ROWS, Call, Tile, aligned_rows, nearly_parallel, scaled
 from fastloss.kernels.tiles cimport LANES
 from fastloss.kernels.vecmath cimport FMA, at_least, at_most, fabs, multiply_add, pow
@@ -27,6 +28,25 @@ cdef inline floating by_largest(floating d, double a, floating b, floating c, do
 cdef inline floating by_power(floating d, double a, floating b, floating c, double p) noexcept nogil:
     cdef double slope = c * pow(fabs(d * a) / b, p - 1)
     return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
+
+
+cdef inline void ask_for(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i < n:
+        prefetch(x + i)
+        i += 64 // sizeof(floating)  # a cache line
+
+
+cdef inline void prefetch_row(const Call* call, Py_ssize_t row, const floating* _) noexcept nogil:
+    """Ask for a row that comes soon: a piece is too short a stretch for the hardware to foresee it."""
+    cdef int k
+    if row >= call.rows:
+        return
+    for k in range(3):
+        if k < call.inputs and call.direct[k]:
+            ask_for(<const floating*> call.data[k] + row * call.length, call.length)
+        if call.grad[k] != NULL:
+            ask_for(<const floating*> call.grad[k] + row * call.length, call.length)
 
 
 cdef inline void differentiate_lanes(
@@ -86,6 +106,7 @@ cdef inline void differentiate_lines(
     cdef Py_ssize_t m = MAX_ROWS if step else 1, line, i, j, k
     for line in range(t.length if step else t.n):
         if step == 0:  # copies, which no store can change
+            prefetch_row(call, t.start + line + call.ahead, x)
             for k in range(distances):
                 row_a[k] = a[k * MAX_ROWS + line]
                 row_b[k], row_c[k] = factors[k * MAX_ROWS + line], factors[(3 + k) * MAX_ROWS + line]

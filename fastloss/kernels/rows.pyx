@@ -537,7 +537,7 @@ def run(
     cdef bint single = cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT
     cdef char bad = 0
     cdef double sum_of_losses
-    cdef Py_ssize_t cells, size
+    cdef Py_ssize_t cells, size, total_size
     cdef bint far
     cdef int k
     call.loss = TABLE[loss].rows
@@ -552,9 +552,11 @@ def run(
     call.across = call.length < LANES
     size = cnp.PyArray_ITEMSIZE(first)
     # Beyond the cache that cores share, reading and writing are to take turns often.
-    far = 2 * call.inputs * call.rows * call.length * size > FAR and call.length <= PIECE // 2
+    total_size = 2 * call.inputs * call.rows * call.length * size
+    far = total_size > FAR and call.length <= PIECE // 2
     cells = 2048 // size if far and not call.across else PIECE
     call.block = max(1, min(MAX_ROWS, cells // call.length))
+    call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far and total_size > 2 * FAR else call.rows
     if call.across:
         call.block = call.block // LANES * LANES
     call.batch = call.block * max(1, min(MAX_ROWS, 4 * PIECE // call.length) // call.block)

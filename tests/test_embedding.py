@@ -179,6 +179,23 @@ def test_vectors_longer_than_a_cache(case):
     problem.assert_as_expected(reduction="none")
 
 
+@pytest.mark.parametrize("case", EMBEDDING, ids=str)
+@pytest.mark.parametrize("length", [36, 45, 128])
+def test_gradients_that_go_past_the_caches(case, length):
+    """Those of 16 MB and more: the bits are those of a part alone, wherever in a line of the cache a row begins."""
+    small = case.problem((97, length), -1, np.float32)
+    repeats = 1_100_000 // (97 * length) + 1
+    whole = small.each(lambda x: np.tile(x, (repeats, *[1] * (x.ndim - 1))))
+    expected = leaves(small.grad(reduction="sum"))
+    for shift in (0, 1, 4):
+        guarded = [np.full(x.size + 32, 7, x.dtype) for x in leaves(like(whole.differentiated))]
+        outs = [x[8 + shift : x.size - 24 + shift].reshape(whole.pred.shape) for x in guarded]
+        whole.grad(reduction="sum", out=tuple(outs) if len(outs) > 1 else outs[0])
+        for x, out, part in zip(guarded, outs, expected, strict=True):
+            assert np.all(out.reshape(-1, 97, length) == part)
+            assert np.all(x[: 8 + shift] == 7) and np.all(x[8 + shift + out.size :] == 7)
+
+
 @FLOATS
 def test_nearly_parallel_vectors(dtype):
     """1 - cosine is about half of the squared angle, far below the spacing of numbers close to 1."""

@@ -10,7 +10,7 @@ from fastloss.kernels.binary cimport (
     modified_huber, sigmoid_focal, sigmoid_focal_any_gamma, sigmoid_poly1, squared_hinge
 )
 from fastloss.kernels.loops cimport (
-    ANY, DERIVATIVES, GRAD_2, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
+    ANY, DERIVATIVES, GRAD, GRAD_2, HESS, NOT_NEGATIVE, PROBABILITY, SIGN, UNIT_INTERVAL, Tile,
     double_loops, loops, nothing, outside, single_loops, weigh
 )
 from fastloss.kernels.regression cimport (
@@ -21,8 +21,8 @@ from fastloss.kernels.regression cimport (
     tukey, tweedie, welsch
 )
 from fastloss.kernels.tiles cimport (
-    MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load, operand,
-    ordered_sum, take_parameters, weighted_sum
+    MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, end_stream, expand, grain, load,
+    operand, ordered_sum, take_parameters, weighted_sum
 )
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, NAN, fmin
@@ -30,10 +30,6 @@ from libc.math cimport INFINITY, NAN, fmin
 import numpy as np
 
 cnp.import_array()
-
-cdef extern from "stream.h" nogil:
-    void fastloss_stream(void* to, const void* source, size_t bytes, const void* next, const void* other) noexcept
-    void fastloss_end_stream() noexcept
 
 cdef enum:
     MAX_LOSSES = 64
@@ -202,7 +198,7 @@ cdef struct Call:
     bint sum_values
     void* value
     void* out[DERIVATIVES]
-    bint stream             # whether `out` is to go past the caches
+    bint stream             # whether gradients go past the caches
     double* edges           # four for each chunk: see Rows
 
 
@@ -281,12 +277,12 @@ cdef double run_chunk(
     const Call* call, floating* _, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, char* bad
 ) noexcept nogil:
     """Run elements start to stop, tile by tile; the sum of their weighted losses."""
-    cdef floating[9 * TILE + 16] memory
+    cdef floating[7 * TILE + 16] memory
     cdef double[TILE] weights
     cdef floating* copies = aligned(memory)  # of the three operands
     cdef floating* value_copy = copies + 3 * TILE
     cdef floating* scratch = copies + 4 * TILE
-    cdef floating* derivatives = copies + 5 * TILE  # those that are not written where they belong
+    cdef floating* by_rows = copies + 5 * TILE
     cdef floating[MAX_PARAMETERS] parameters
     cdef double* weight = NULL if call.weight.data == NULL else weights
     cdef const floating* whole[3]
@@ -306,6 +302,7 @@ cdef double run_chunk(
     rows.total = [0, 0]
     rows.edges = at(call.edges, 4 * chunk)
     x.e = scratch
+    x.stream = call.stream
     x.scale = call.scale if weight == NULL else 1
     while i < stop:
         x.n = min(TILE, stop - i)
@@ -332,8 +329,8 @@ cdef double run_chunk(
         x.value = value if call.value != NULL or call.sum_values else NULL
         for k in range(DERIVATIVES):
             x.out[k] = at(<floating*> call.out[k], i)
-            if x.out[k] != NULL and (call.stream or k >= GRAD_2 and call.edges != NULL):
-                x.out[k] = derivatives + k * TILE
+            if k >= GRAD_2 and call.edges != NULL and call.out[k] != NULL:
+                x.out[k] = by_rows + (k - GRAD_2) * TILE
         if floating is float:
             SINGLE[call.loss](&x, parameters)
         else:
@@ -346,16 +343,10 @@ cdef double run_chunk(
             for k in range(DERIVATIVES):
                 weigh(<floating*> x.out[k], weight, call.scale, x.n)
         if call.edges != NULL:
-            add_rows(&rows, call, derivatives + GRAD_2 * TILE, i, x.n)
-        if call.stream:
-            for k in range(DERIVATIVES):
-                if call.out[k] != NULL:
-                    fastloss_stream(
-                        at(<floating*> call.out[k], i), x.out[k], x.n * sizeof(floating), tile[0] + TILE, tile[1] + TILE
-                    )
+            add_rows(&rows, call, by_rows, i, x.n)
         i += x.n
     if call.stream:
-        fastloss_end_stream()
+        end_stream()
     if call.edges != NULL:
         for k in range(2):
             rows.edges[k if rows.row == rows.first else 2 + k] = rows.total[k]
@@ -394,7 +385,7 @@ def run(
     `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for the
     gradient and Hessian by pred, then by the third operand. What there is not is None. An element of the third operand
     has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. `stream` says that
-    derivatives go past the caches. threads = 0 stands for an input so small that releasing the GIL would cost more than
+    gradients may go past the caches. threads = 0 stands for an input so small that releasing the GIL would cost more than
     it gives.
     """
     cdef Call call
@@ -421,7 +412,8 @@ def run(
     if third_inner != 1 and call.out[GRAD_2] != NULL:
         edges = np.empty(4 * MAX_CHUNKS)
         call.edges = <double*> cnp.PyArray_DATA(edges)
-    call.stream = stream and call.edges == NULL
+    # What is written once, and by nobody changed after that.
+    call.stream = stream and call.out[GRAD] != NULL and call.out[HESS] == NULL and call.edges == NULL and weight is None
     if threads == 0:
         total = run_all(&call, <float*> NULL, n, 0, &bad) if single else run_all(&call, <double*> NULL, n, 0, &bad)
     else:

@@ -3,9 +3,10 @@
 from cython cimport floating
 
 from fastloss.kernels.outputs cimport CURVATURE, CURVATURE_2, OUTPUTS, SLOPE, SLOPE_2, VALUE
-from fastloss.kernels.tiles cimport MAX_PARAMETERS
+from fastloss.kernels.tiles cimport LANES, MAX_PARAMETERS, at, stream
 from fastloss.kernels.vecmath cimport at_most, fabs
 from libc.float cimport DBL_MAX
+from libc.string cimport memcpy
 
 cdef enum:                  # places of the derivatives
     GRAD
@@ -23,6 +24,7 @@ cdef struct Tile:
     double scale        # of every derivative
     void* value         # what is not wanted is NULL
     void* out[DERIVATIVES]
+    bint stream         # whether gradients go past the caches; not with second derivatives
 
 ctypedef void (*single_loops)(const Tile*, const float*) noexcept nogil
 ctypedef void (*double_loops)(const Tile*, const double*) noexcept nogil
@@ -30,6 +32,30 @@ ctypedef void (*double_loops)(const Tile*, const double*) noexcept nogil
 
 cdef inline floating nothing(floating p, floating t, floating u, const floating* c) noexcept nogil:
     return 0
+
+
+cdef inline void lanes_past_caches(
+    void (*loss)(floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
+    const floating* p, const floating* t, const floating* u, const floating* e, const floating* c, floating scale,
+    floating* value, floating* grad, floating* grad_2, bint pair
+) noexcept nogil:
+    """The results of LANES elements, by way of registers or nearly so."""
+    cdef floating[LANES] values, slopes, slopes_2
+    cdef floating[OUTPUTS] out
+    cdef Py_ssize_t i
+    for i in range(OUTPUTS):
+        out[i] = 0
+    for i in range(LANES):
+        loss(p[i], t[i], u[i], e[i], c, out)
+        values[i] = out[VALUE]
+        slopes[i] = out[SLOPE] * scale
+        if pair:
+            slopes_2[i] = out[SLOPE_2] * scale
+    if value != NULL:
+        memcpy(value, values, sizeof(values))
+    stream(grad, slopes, sizeof(slopes))
+    if pair:
+        stream(grad_2, slopes_2, sizeof(slopes_2))
 
 
 cdef inline void loops(
@@ -55,7 +81,7 @@ cdef inline void loops(
     cdef floating scale = <floating> x.scale
     cdef floating[MAX_PARAMETERS] c
     cdef floating[OUTPUTS] out
-    cdef Py_ssize_t i
+    cdef Py_ssize_t start = 0, i
     for i in range(MAX_PARAMETERS):
         c[i] = parameters[i]  # a local copy stays in registers: the stores below cannot alias it
     for i in range(OUTPUTS):
@@ -63,8 +89,14 @@ cdef inline void loops(
     if <void*> first != <void*> nothing[floating]:
         for i in range(x.n):
             e[i] = first(p[i], t[i], u[i], c)
+    while x.stream and start + LANES <= x.n:
+        lanes_past_caches(
+            loss, p + start, t + start, u + start, e + start, c, scale, at(value, start), grad + start,
+            at(grad_2, start), pair
+        )
+        start += LANES
     if hess != NULL:
-        for i in range(x.n):
+        for i in range(start, x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             grad[i] = out[SLOPE] * scale
             hess[i] = out[CURVATURE] * scale
@@ -72,17 +104,17 @@ cdef inline void loops(
                 grad_2[i] = out[SLOPE_2] * scale
                 hess_2[i] = out[CURVATURE_2] * scale
     elif grad == NULL:
-        for i in range(x.n):
+        for i in range(start, x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             value[i] = out[VALUE]
     elif value == NULL:
-        for i in range(x.n):
+        for i in range(start, x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             grad[i] = out[SLOPE] * scale
             if pair:
                 grad_2[i] = out[SLOPE_2] * scale
     else:
-        for i in range(x.n):
+        for i in range(start, x.n):
             loss(p[i], t[i], u[i], e[i], c, out)
             value[i] = out[VALUE]
             grad[i] = out[SLOPE] * scale

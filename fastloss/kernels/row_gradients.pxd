@@ -7,7 +7,7 @@ from cython cimport floating
 
 from fastloss.kernels.class_axis cimport prefetch
 from fastloss.kernels.row_sums cimport MAX_ROWS, Call, Tile, aligned_rows, nearly_parallel, scaled
-from fastloss.kernels.tiles cimport LANES
+from fastloss.kernels.tiles cimport LANES, stream
 from fastloss.kernels.vecmath cimport FMA, at_least, at_most, fabs, multiply_add, pow
 
 # The derivatives of a norm by an element, where b = 0 says that there is none. b * c is the slope by size.
@@ -42,28 +42,34 @@ cdef inline void prefetch_row(const Call* call, Py_ssize_t row, const floating* 
     cdef int k
     if row >= call.rows:
         return
-    for k in range(3):
-        if k < call.inputs and call.direct[k]:
+    for k in range(call.inputs):
+        if call.direct[k]:
             ask_for(<const floating*> call.data[k] + row * call.length, call.length)
-        if call.grad[k] != NULL:
-            ask_for(<const floating*> call.grad[k] + row * call.length, call.length)
 
 
 cdef inline void differentiate_lanes(
     floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances,
     const floating* x, const floating* y, const floating* z, floating* first, floating* second, floating* third,
-    const double* a, const floating* b, const floating* c, Py_ssize_t m, floating eps, double p, Py_ssize_t n, int step
+    const double* a, const floating* b, const floating* c, Py_ssize_t m, floating eps, double p, Py_ssize_t n, int step,
+    bint far
 ) noexcept nogil:
     """n <= LANES elements. All are read before the first is written: no store needs a check of what it changes."""
     cdef floating[LANES] u
     cdef floating[LANES] v
     cdef floating[LANES] w
+    cdef floating[LANES] sums
     cdef Py_ssize_t k
     for k in range(n):
         u[k] = by(x[k] - y[k] + eps, a[k * step], b[k * step], c[k * step], p)
     if distances == 1:
         for k in range(n):
             u[k] = -u[k]  # or a copy of u would take it from registers to memory
+        if far:
+            for k in range(n):
+                v[k], w[k] = -u[k], 0 + u[k]
+            stream(first, v, n * sizeof(floating))
+            stream(second, w, n * sizeof(floating))
+            return
         for k in range(n):
             first[k] = -u[k]
         for k in range(n):
@@ -76,6 +82,13 @@ cdef inline void differentiate_lanes(
     if distances == 3:
         for k in range(n):
             w[k] = by(y[k] - z[k] + eps, a[k * step + 2 * m], b[k * step + 2 * m], c[k * step + 2 * m], p)
+    if far:
+        for k in range(n):
+            sums[k], w[k], v[k] = u[k] + v[k], w[k] - u[k], <floating> (0 - v[k]) - w[k]
+        stream(first, sums, n * sizeof(floating))
+        stream(second, w, n * sizeof(floating))
+        stream(third, v, n * sizeof(floating))
+        return
     for k in range(n):
         first[k] = u[k] + v[k]
     for k in range(n):
@@ -86,7 +99,7 @@ cdef inline void differentiate_lanes(
 
 cdef inline void differentiate_lines(
     floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances, const Call* call,
-    const Tile* t, floating** out, const floating* factors, int step
+    const Tile* t, floating** out, const floating* factors, int step, bint far
 ) noexcept nogil:
     """The derivatives by the inputs, line by line: step = 0 if a line is a row, 1 if it is an element of each row."""
     cdef const floating* x = <const floating*> t.x[0]
@@ -116,16 +129,28 @@ cdef inline void differentiate_lines(
             j = i * step
             differentiate_lanes(
                 by, distances, x + i, y + i, z + i, first + i, second + i, third + i, a + j if step else row_a, b + j,
-                c + j, m, eps, call.p, LANES, step
+                c + j, m, eps, call.p, LANES, step, far
             )
             i += LANES
         if step == 0 and i < n:
             differentiate_lanes(
                 by, distances, x + i, y + i, z + i, first + i, second + i, third + i, row_a, b, c, m, eps, call.p,
-                n - i, step
+                n - i, step, far
             )
         x, y, z = x + stride, y + stride, z + stride
         first, second, third = first + stride, second + stride, third + stride
+
+
+cdef inline void differentiate_any(
+    floating (*by)(floating, double, floating, floating, double) noexcept nogil, int distances, const Call* call,
+    const Tile* t, floating** out, const floating* factors
+) noexcept nogil:
+    if call.across:
+        differentiate_lines(by, distances, call, t, out, factors, 1, False)
+    elif call.far:
+        differentiate_lines(by, distances, call, t, out, factors, 0, True)
+    else:
+        differentiate_lines(by, distances, call, t, out, factors, 0, False)
 
 
 cdef inline void differentiate(
@@ -133,19 +158,11 @@ cdef inline void differentiate(
     floating** out, const floating* factors
 ) noexcept nogil:
     if call.distances == 1:
-        if call.across:
-            differentiate_lines(by, 1, call, t, out, factors, 1)
-        else:
-            differentiate_lines(by, 1, call, t, out, factors, 0)
+        differentiate_any(by, 1, call, t, out, factors)
     elif call.distances == 2:
-        if call.across:
-            differentiate_lines(by, 2, call, t, out, factors, 1)
-        else:
-            differentiate_lines(by, 2, call, t, out, factors, 0)
-    elif call.across:
-        differentiate_lines(by, 3, call, t, out, factors, 1)
+        differentiate_any(by, 2, call, t, out, factors)
     else:
-        differentiate_lines(by, 3, call, t, out, factors, 0)
+        differentiate_any(by, 3, call, t, out, factors)
 
 
 cdef inline void differentiate_cosine_lanes(

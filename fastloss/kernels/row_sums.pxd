@@ -27,6 +27,7 @@ cdef struct Call:
     Py_ssize_t length       # of a row
     Py_ssize_t block        # rows in a tile
     Py_ssize_t ahead        # rows from that at work to that asked for
+    bint far                # whether gradients go past the caches, where lanes are not across rows
     Py_ssize_t batch        # rows whose labels and weights are taken at a time
     bint across             # whether lanes are across rows: element c of row r is at c * block + r of a transposed copy
     int inputs

@@ -22,7 +22,7 @@ from fastloss.kernels.row_sums cimport (
     loss_of_rows, nearly_parallel, power, products, scaled_square, square
 )
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, MAX_PARAMETERS, address, aligned, at, chunk_size, expand, grain, load, operand,
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, address, aligned, at, chunk_size, end_stream, expand, grain, load, operand,
     take_parameters, weighted_sum
 )
 from fastloss.kernels.vecmath cimport at_least, at_most, pow, sqrt
@@ -500,6 +500,8 @@ cdef double run_chunk(const Call* call, floating* _, Py_ssize_t start, Py_ssize_
     bad[0] = 0
     for batch in range(start, stop):
         sum_of_losses += run_batch(call, aligned(memory), batch, bad)
+    if call.far:
+        end_stream()
     return sum_of_losses
 
 
@@ -537,8 +539,6 @@ def run(
     cdef bint single = cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT
     cdef char bad = 0
     cdef double sum_of_losses
-    cdef Py_ssize_t cells, size, total_size
-    cdef bint far
     cdef int k
     call.loss = TABLE[loss].rows
     call.distances = TABLE[loss].distances
@@ -550,13 +550,9 @@ def run(
         call.grad[k] = address(grads[k]) if k < len(grads) else NULL
     call.inputs = len(inputs)
     call.across = call.length < LANES
-    size = cnp.PyArray_ITEMSIZE(first)
-    # Beyond the cache that cores share, reading and writing are to take turns often.
-    total_size = 2 * call.inputs * call.rows * call.length * size
-    far = total_size > FAR and call.length <= PIECE // 2
-    cells = 2048 // size if far and not call.across else PIECE
-    call.block = max(1, min(MAX_ROWS, cells // call.length))
-    call.ahead = (call.block if call.inputs == 3 else 2 * call.block) if far and total_size > 2 * FAR else call.rows
+    call.far = 2 * call.inputs * cnp.PyArray_NBYTES(first) > FAR and call.length <= PIECE // 2
+    call.block = max(1, min(MAX_ROWS, PIECE // call.length))
+    call.ahead = 2 * call.block if call.far else call.rows
     if call.across:
         call.block = call.block // LANES * LANES
     call.batch = call.block * max(1, min(MAX_ROWS, 4 * PIECE // call.length) // call.block)

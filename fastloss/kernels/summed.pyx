@@ -377,6 +377,7 @@ cdef double run_piece(
     x.p = p
     x.t = x.u = t
     x.e = memory.scratch
+    x.stream = False
     x.n = n
     x.scale = call.scale_unweighted if weight == NULL else 1
     x.value = memory.value if call.value != NULL or call.sum_values else NULL
@@ -433,6 +434,7 @@ cdef double run_one_class(const Call* call, Samples* s, Memory* memory, floating
     x.p = p
     x.t = x.u = t
     x.e = memory.scratch
+    x.stream = False
     x.n = s.n
     x.scale = call.scale_unweighted if weight == NULL else 1
     x.value = memory.value if call.value != NULL or call.sum_values else NULL

@@ -11,6 +11,10 @@ from fastloss.kernels.vecmath cimport copysign, fabs, sum_lanes
 from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport fmax, fmin
 
+cdef extern from "stream.h" nogil:
+    void stream "fastloss_stream" (void* to, const void* x, size_t bytes) noexcept
+    void end_stream "fastloss_end_stream" () noexcept
+
 cdef enum:
     TILE = 1024         # elements
     MAX_CHUNKS = 2048   # bounds the memory for partial sums, whatever the size of the input

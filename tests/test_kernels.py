@@ -137,23 +137,28 @@ def test_awkward_sizes(case, dtype):
         assert np.all(guarded[:32] == 7) and np.all(guarded[32 + n :] == 7)
 
 
-@pytest.mark.parametrize("case", [case for case in ONE_OF_EACH if not case.has_classes], ids=str)
+@one_of_each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_stores_past_the_caches_change_no_bit(case, dtype, monkeypatch):
-    for n in (1, 17, 1025, 5003):
-        problem = case.problem((n,), dtype=dtype)
+    shapes = [((5, 7), -1), ((31, 70), 1), ((2, 5, 300), 1)] if case.has_classes else [((17,), -1), ((5003,), -1)]
+    for shape, axis in shapes if case.takes_any_shape or case.has_classes else [((3, 11), -1), ((50, 107), -1)]:
+        problem = case.problem(shape, axis, dtype)
         weight = problem.weight()
         monkeypatch.undo()
-        expected = problem.grad(), problem.grad(sample_weight=weight)
-        monkeypatch.setattr(call, "STREAM", 0)  # bytes: instead of beyond what a quick test has
-        assert_same_bits(problem.everything(sample_weight=weight)[1], expected[1])
-        for start in range(5 if len(case.by) == 1 else 0):  # of a line of the cache, in elements
-            guarded = np.full(n + 64, 7, dtype)
-            out = guarded[16 + start : 16 + start + n]
-            assert_same_bits(problem.grad(out=out), expected[0])
-            assert np.all(guarded[: 16 + start] == 7) and np.all(guarded[16 + start + n :] == 7)
-            out[...] = problem.pred
-            assert_same_bits(problem.with_(pred=out).grad(out=out, sample_weight=weight), expected[1])
+        expected = problem.grad()
+        whole = problem.everything(), problem.everything(sample_weight=weight)
+        monkeypatch.setattr(call, "STREAM", 0)  # bytes; otherwise more than a quick test has
+        assert_same_bits((problem.everything(), problem.everything(sample_weight=weight)), whole)
+        for start in range(5):  # of a line of the cache, in elements
+            guarded = [np.full(x.size + 64, 7, x.dtype) for x in leaves(expected)]
+            outs = [x[16 + start : x.size - 48 + start] for x in guarded]
+            outs = [x.reshape(y.shape) for x, y in zip(outs, leaves(expected), strict=True)]
+            assert_same_bits(problem.grad(out=tuple(outs) if len(outs) > 1 else outs[0]), expected)
+            for x in guarded:
+                assert np.all(x[: 16 + start] == 7) and np.all(x[x.size - 48 + start :] == 7)
+        if len(outs) == 1:
+            outs[0][...] = problem.pred
+            assert_same_bits(problem.with_(pred=outs[0]).grad(out=outs[0]), expected)
 
 
 @pytest.mark.parametrize("case", CLASSES, ids=str)

@@ -383,10 +383,10 @@ def run(
     """Run one loss over checked, C-contiguous arrays: the weighted sum, or None where an operand is not in its domain.
 
     `inputs` are pred, target and a third operand, `domains` what is said of these; `derivatives` the arrays for the
-    gradient and Hessian by pred, then by the third operand. What there is not is None. An element of the third operand
-    has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. `stream` says that
-    gradients may go past the caches. threads = 0 stands for an input so small that releasing the GIL would cost more than
-    it gives.
+    gradient and Hessian by pred, then by the third operand. What there is not is None. An element of the third
+    operand has `third_inner` elements of pred; if the loss has derivatives by it, they are sums over these. `stream`
+    says that gradients may go past the caches. threads = 0 stands for an input so small that releasing the GIL would
+    cost more than it gives.
     """
     cdef Call call
     cdef cnp.ndarray pred = inputs[0]

@@ -17,7 +17,7 @@ from libc.math cimport fmin
 from fastloss.kernels.binary cimport exp_minus_abs
 from fastloss.kernels.class_axis cimport VECTOR, clear, prefetch
 from fastloss.kernels.loops cimport (
-    ANY, DERIVATIVES, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
+    ANY, DERIVATIVES, GRAD, HESS, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
     single_loops, weigh
 )
 from fastloss.kernels.terms cimport (
@@ -25,7 +25,7 @@ from fastloss.kernels.terms cimport (
     kl_divergence_log_target, multilabel_soft_margin, nll
 )
 from fastloss.kernels.tiles cimport (
-    LANES, MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, expand, grain, load,
+    LANES, MAX_CHUNKS, MAX_PARAMETERS, TILE, Operand, address, aligned, at, chunk_size, end_stream, expand, grain, load,
     load_labels, operand, ordered_sum, take_parameters, weighted_sum
 )
 
@@ -121,6 +121,7 @@ cdef struct Call:
     bint sum_values
     void* value
     void* out[DERIVATIVES]
+    bint stream             # whether gradients go past the caches
 
 cdef struct Samples:        # of a tile; side by side in an array of the shape of the loss
     Py_ssize_t start        # number of the first
@@ -377,7 +378,7 @@ cdef double run_piece(
     x.p = p
     x.t = x.u = t
     x.e = memory.scratch
-    x.stream = False
+    x.stream = call.stream and weight == NULL
     x.n = n
     x.scale = call.scale_unweighted if weight == NULL else 1
     x.value = memory.value if call.value != NULL or call.sum_values else NULL
@@ -531,6 +532,8 @@ cdef double run_chunk(
     mass[0] = bad[0] = 0
     for tile in range(start, stop):
         total += run_tile(call, &memory, _, tile, mass, bad)
+    if call.stream:
+        end_stream()
     return total
 
 
@@ -582,7 +585,7 @@ cdef void choose_tiles(Call* call) noexcept:
 def run(
     int loss, cnp.ndarray pred, cnp.ndarray target, bint labels, bint one_class, tuple shape, cnp.ndarray weight,
     Py_ssize_t weight_inner, cnp.ndarray class_weight, long long ignore_index, tuple parameters, tuple domains,
-    int stage, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, int threads
+    int stage, double scale, bint sum_values, cnp.ndarray value, tuple derivatives, bint stream, int threads
 ):
     """Run one loss over checked, C-contiguous arrays: the weighted sum, and the weights that the targets bring.
 
@@ -590,8 +593,8 @@ def run(
     weights. Only a `stage` RUN writes; the others, MEASURE and CHECK, come first where there is something to find out
     before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is said of pred and target;
     `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there is not is None. With
-    `one_class`, labels say which elements of pred count. threads = 0 stands for an input so small that releasing the
-    GIL would cost more than it gives.
+    `one_class`, labels say which elements of pred count. `stream` says that gradients may go past the caches. threads = 0
+    stands for an input so small that releasing the GIL would cost more than it gives.
     """
     cdef Call call
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
@@ -621,6 +624,7 @@ def run(
     for k in range(DERIVATIVES):
         call.out[k] = address(derivatives[k])
     choose_tiles(&call)
+    call.stream = stream and call.out[GRAD] != NULL and call.out[HESS] == NULL
     if threads == 0:
         total = (
             run_all(&call, <float*> NULL, 0, &mass, &bad) if single else run_all(&call, <double*> NULL, 0, &mass, &bad)

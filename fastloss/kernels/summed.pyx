@@ -591,10 +591,10 @@ def run(
 
     Or None where an operand is not valid. The weights are those of class indices, and of probabilities with class
     weights. Only a `stage` RUN writes; the others, MEASURE and CHECK, come first where there is something to find out
-    before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is said of pred and target;
-    `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there is not is None. With
-    `one_class`, labels say which elements of pred count. `stream` says that gradients may go past the caches. threads = 0
-    stands for an input so small that releasing the GIL would cost more than it gives.
+    before. `shape` is (outer, classes, inner); `class_weight` of float64; `domains` is what is said of pred and
+    target; `derivatives` the arrays for the gradient and Hessian by pred, then by target. What there is not is None.
+    With `one_class`, labels say which elements of pred count. `stream` says that gradients may go past the caches.
+    threads = 0 stands for an input so small that releasing the GIL would cost more than it gives.
     """
     cdef Call call
     cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT

@@ -15,7 +15,7 @@ from pathlib import Path
 PARTS = ("training", "kernels", "accuracy", "memory", "sizes", "scaling")
 
 #: How the names of environment variables begin that make a library faster or slower.
-TUNING = ("BLIS_", "FASTLOSS_", "GOMP_", "KMP_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "XLA_")
+TUNING = ("BLIS_", "FASTLOSS_", "GOMP_", "MKL_", "NUMBA_", "OMP_", "OPENBLAS_", "XLA_")
 
 
 def arguments() -> argparse.Namespace:

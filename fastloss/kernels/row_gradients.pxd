@@ -167,11 +167,13 @@ cdef inline void differentiate(
 
 cdef inline void differentiate_cosine_lanes(
     bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n,
-    int step
+    int step, bint far
 ) noexcept nogil:
     """n <= LANES elements, slope (y / |y| - cosine x / |x|) / |x|, as above."""
     cdef double[LANES] u
     cdef double[LANES] v
+    cdef floating[LANES] g
+    cdef floating[LANES] h
     cdef double p, q
     cdef Py_ssize_t j, k, m = MAX_ROWS if step else 1
     for k in range(n):
@@ -181,6 +183,15 @@ cdef inline void differentiate_cosine_lanes(
         u[k] = f[j + 5 * m] * q - f[j + 3 * m] * p
         if both:
             v[k] = f[j + 5 * m] * p - f[j + 4 * m] * q
+    if far:
+        for k in range(n):
+            g[k] = <floating> scaled(<floating> u[k], f[k * step])
+            if both:
+                h[k] = <floating> scaled(<floating> v[k], f[k * step + m])
+        stream(first, g, n * sizeof(floating))
+        if both:
+            stream(second, h, n * sizeof(floating))
+        return
     for k in range(n):
         first[k] = <floating> scaled(<floating> u[k], f[k * step])
     if both:
@@ -189,7 +200,8 @@ cdef inline void differentiate_cosine_lanes(
 
 
 cdef inline void differentiate_cosine_closely(
-    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n
+    bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f, Py_ssize_t n,
+    bint far
 ) noexcept nogil:
     """The same without a conversion to double precision, c (y - x a / c), where a / c is the sum of two numbers."""
     cdef floating[LANES] u
@@ -201,6 +213,13 @@ cdef inline void differentiate_cosine_closely(
         u[k] = multiply_add(-a_rest, x[k], multiply_add(-a, x[k], y[k]))
         if both:
             v[k] = multiply_add(-b_rest, y[k], multiply_add(-b, y[k], x[k]))
+    if far:
+        for k in range(n):
+            u[k], v[k] = c * u[k], c * v[k]
+        stream(first, u, n * sizeof(floating))
+        if both:
+            stream(second, v, n * sizeof(floating))
+        return
     for k in range(n):
         first[k] = c * u[k]
     if both:
@@ -215,24 +234,24 @@ cdef inline bint holds(double x) noexcept nogil:
 
 cdef inline void differentiate_cosine_row(
     bint closely, bint both, const floating* x, const floating* y, floating* first, floating* second, const double* f,
-    Py_ssize_t n
+    Py_ssize_t n, bint far
 ) noexcept nogil:
     cdef Py_ssize_t i = 0
     while i + LANES <= n:
         if closely:
-            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, LANES)
+            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, LANES, far)
         else:
-            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, LANES, 0)
+            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, LANES, 0, far)
         i += LANES
     if i < n:
         if closely:
-            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, n - i)
+            differentiate_cosine_closely(both, x + i, y + i, first + i, second + i, f, n - i, far)
         else:
-            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, n - i, 0)
+            differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, f, n - i, 0, far)
 
 
 cdef inline void differentiate_cosine_lines(
-    bint both, const Call* call, const Tile* t, floating** out, int step
+    bint both, const Call* call, const Tile* t, floating** out, int step, bint far
 ) noexcept nogil:
     """The derivatives by the inputs, line by line as above."""
     cdef const floating* x = <const floating*> t.x[0]
@@ -246,7 +265,7 @@ cdef inline void differentiate_cosine_lines(
         for _ in range(n):
             i = 0
             while i < t.n:
-                differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, &t.factors[0][i], LANES, 1)
+                differentiate_cosine_lanes(both, x + i, y + i, first + i, second + i, &t.factors[0][i], LANES, 1, False)
                 i += LANES
             x, y, first, second = x + call.block, y + call.block, first + call.block, second + call.block
         return
@@ -264,7 +283,16 @@ cdef inline void differentiate_cosine_lines(
             and holds(t.size[0][line]) and holds(t.size[1][line]) and holds(f[3] / f[5]) and holds(f[4] / f[5])
             and holds(f[5]) and not nearly_parallel(t.s[0][line], <floating> 0)
         ):
-            differentiate_cosine_row(True, both, x, y, first, second, f, n)
+            differentiate_cosine_row(True, both, x, y, first, second, f, n, far)
         else:
-            differentiate_cosine_row(False, both, x, y, first, second, f, n)
+            differentiate_cosine_row(False, both, x, y, first, second, f, n, far)
         x, y, first, second = x + n, y + n, first + n, second + n
+
+
+cdef inline void differentiate_cosine(bint both, const Call* call, const Tile* t, floating** out) noexcept nogil:
+    if call.across:
+        differentiate_cosine_lines(both, call, t, out, 1, False)
+    elif call.far:
+        differentiate_cosine_lines(both, call, t, out, 0, True)
+    else:
+        differentiate_cosine_lines(both, call, t, out, 0, False)

@@ -15,7 +15,7 @@ from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 from fastloss.kernels.class_axis cimport transpose
 from fastloss.kernels.loops cimport ANY, SIGN, ZERO_OR_ONE, outside
 from fastloss.kernels.row_gradients cimport (
-    by_euclidean, by_largest, by_power, by_sum, differentiate, differentiate_cosine_lines
+    by_euclidean, by_largest, by_power, by_sum, differentiate, differentiate_cosine
 )
 from fastloss.kernels.row_sums cimport (
     MAX_ROWS, PIECE, Call, Sums, Tile, add_rows, deviation, distance, is_of_size, largest_distance, largest_magnitude,
@@ -357,18 +357,10 @@ cdef void differentiate_power(const Call* c, const Tile* t, floating** out, cons
     differentiate(by_power[floating], c, t, out, f)
 
 
-cdef void differentiate_cosine(const Call* call, const Tile* t, floating** out) noexcept nogil:
-    if call.across:
-        differentiate_cosine_lines(False, call, t, out, 1)
-    else:
-        differentiate_cosine_lines(False, call, t, out, 0)
-
-
+cdef void differentiate_cosine_once(const Call* call, const Tile* t, floating** out) noexcept nogil:
+    differentiate_cosine(False, call, t, out)
 cdef void differentiate_cosine_twice(const Call* call, const Tile* t, floating** out) noexcept nogil:
-    if call.across:
-        differentiate_cosine_lines(True, call, t, out, 1)
-    else:
-        differentiate_cosine_lines(True, call, t, out, 0)
+    differentiate_cosine(True, call, t, out)
 
 
 cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* c) noexcept nogil:
@@ -434,7 +426,7 @@ cdef void write_gradients(const Call* call, Tile* t, floating* buffer) noexcept 
                 out[k] = buffer + (3 + k) * PIECE
         if call.distances == 0:
             if out[1] == NULL:
-                differentiate_cosine(call, t, out)
+                differentiate_cosine_once(call, t, out)
             else:
                 differentiate_cosine_twice(call, t, out)
         elif call.p == 2:

@@ -149,8 +149,8 @@ def cosine_embedding(
     r"""Cosine embedding loss of pairs: turns vectors of like pairs into one direction, those of unlike pairs apart.
 
     1 - cos where the label is +1, and max(0, cos - margin) where it is -1, with the cosine of the angle between the two
-    vectors. It is 0, and so is the gradient, where one of them is 0. The gradient of cos by x1 is (x2 / |x2| - cos x1 /
-    |x1|) / |x1|. 1 - cos keeps its accuracy for vectors that are nearly parallel.
+    vectors. The cosine is 0, and so is the gradient, where one of them is 0. The gradient of cos by x1 is (x2 / |x2| -
+    cos x1 / |x1|) / |x1|. 1 - cos keeps its accuracy for vectors that are nearly parallel.
 
     Parameters
     ----------

@@ -103,6 +103,29 @@ def test_cosine_of_vectors_of_any_length(dtype, exponent):
     assert grad.ravel() * 10.0**exponent == pytest.approx([-0.0448, 0.0336], rel=1e-5)
 
 
+@pytest.mark.parametrize("exponent", [-300, -135, -118, -100, 0, 150])
+def test_cosine_of_vectors_of_very_different_lengths(exponent, level):
+    x, direction = np.array([[3e200, 1e200]]), np.array([[3.0, 1.0], [3.0, 1.1], [-3.0, -1.1]])
+    for y, expected in zip(direction, (0, 0.00044084153889761, 2 - 0.00044084153889761), strict=True):
+        value, grad = fl.cosine_distance.value_and_grad(x, y[None] * 10.0**exponent)
+        assert value == pytest.approx(expected, rel=1e-12, abs=1e-30)
+        assert np.all(np.abs(grad) <= 1e-200)
+
+
+@FLOATS
+@pytest.mark.parametrize("x", [np.nan, np.inf])
+@pytest.mark.parametrize("label", [1, -1])
+def test_cosine_of_no_number_with_a_vector_of_zeros(dtype, x, label):
+    value, grads = fl.cosine_embedding.value_and_grad(np.array([[x, 1]], dtype), np.zeros((1, 2), dtype), [label])
+    assert np.isnan(value) and np.all(np.isnan(grads))
+
+
+@pytest.mark.parametrize("x", [[1e10, 7e-38], [1e3, 3e-37], [1e290, 6.6e-262], [1e-300, 1e-308]])
+def test_gradients_of_elements_that_are_tiny_beside_others(x, level):
+    x = np.array([x], np.float32 if 1 < x[0] < 1e20 else np.float64)
+    assert_same_bits(fl.contrastive.grad(x, np.zeros_like(x), [1])[0], x)
+
+
 @FLOATS
 @pytest.mark.parametrize("exponent", [-300, -150, -40, -22, 0, 18, 37, 150, 300])
 @pytest.mark.parametrize("p", [1.0, 2.0, 2.5, np.inf])

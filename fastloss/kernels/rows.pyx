@@ -25,7 +25,7 @@ from fastloss.kernels.tiles cimport (
     LANES, MAX_CHUNKS, MAX_PARAMETERS, address, aligned, at, chunk_size, end_stream, expand, grain, load, operand,
     take_parameters, weighted_sum
 )
-from fastloss.kernels.vecmath cimport at_least, at_most, pow, sqrt
+from fastloss.kernels.vecmath cimport at_least, at_most, fabs, pow, sqrt
 
 cnp.import_array()
 
@@ -252,6 +252,11 @@ cdef inline bint out_of_range(double size) noexcept nogil:
     return (size > 1e290) | (size < 1e-270)
 
 
+cdef inline bint needs_scale(const Call* call, const Tile* t, int k, Py_ssize_t r) noexcept nogil:
+    """Whether a sum of squares does. Those of a cosine do if one of both does, or their ratio would be out of range."""
+    return out_of_range(t.size[k][r]) or call.distances == 0 and out_of_range(t.size[1 - k][r])
+
+
 cdef bint any_out_of_range(const Tile* t) noexcept nogil:
     cdef Py_ssize_t r
     cdef int k, bad = 0
@@ -273,7 +278,7 @@ cdef void find_scales(const Call* call, Tile* t, floating* buffer) noexcept nogi
         else:
             total_of_pair(find_largest_distances[floating], call, t, buffer, k, scale, scale)
         for r in range(t.n):
-            if not isfinite(scale[r]) or scale[r] == 0 or call.p == 2 and not out_of_range(t.size[k][r]):
+            if not isfinite(scale[r]) or scale[r] == 0 or call.p == 2 and not needs_scale(call, t, k, r):
                 scale[r] = 1
             elif call.p == 2:
                 frexp(scale[r], &exponent)
@@ -296,7 +301,7 @@ cdef void find_cosines(const Call* call, Tile* t, floating* buffer) noexcept nog
     for r in range(t.n):
         p = t.size[0][r]
         q = t.size[1][r]
-        cosine[r] = 0.0 if (p == 0) | (q == 0) else t.size[2][r] / p / q
+        cosine[r] = p * q if (p == 0) | (q == 0) else t.size[2][r] / p / q  # 0, or NaN if one is not finite
         opposite[r] = 1 - cosine[r]
         # The larger one is brought to the length of the smaller, which cannot overflow.
         low = q if q < p else p
@@ -370,19 +375,22 @@ cdef void find_factors(const Call* call, Tile* t, int k, floating* b, floating* 
     cdef double* size = t.size[k]
     cdef double* scale = t.scale[k]
     cdef double* slope = t.slope[k]
-    cdef double factor, p = call.p
+    cdef double factor, quotient, p = call.p
     cdef Py_ssize_t r
-    cdef bint none
+    cdef bint none, fits
     if p == 2:
         for r in range(t.n):
-            # The quotient of slope and size can be beyond the dtype where their product with a difference is not.
+            # The quotient of slope and size can be beyond the dtype where their product with a difference is not: two
+            # factors then. Only then, since an element that is tiny beside the others may not survive the first.
+            quotient = slope[r] * scale[r] / size[r]
             factor = at_most(at_least(1 / size[r], smallest), largest)
             factor = <double> <floating> factor if scale[r] == 1 else scale[r]
             c[r] = <floating> (slope[r] / (size[r] * factor if scale[r] == 1 else size[r]))
+            fits = (smallest <= fabs(quotient)) & (fabs(quotient) <= largest)
             none = (slope[r] == 0) | (size[r] == 0)
             t.other[k][r] = 0 if none else <double> INFINITY
-            b[r] = <floating> (0 if none else factor)
-            c[r] = 0 if none else c[r]
+            b[r] = <floating> (0 if none else 1 if fits else factor)
+            c[r] = 0 if none else <floating> quotient if fits else c[r]
     elif p == 1:
         for r in range(t.n):
             c[r] = <floating> slope[r]

@@ -298,9 +298,8 @@ def elementwise(
             third_inner *= length
         likes = (p, u if u.dtype == p.dtype else np.broadcast_to(p.dtype.type(0), u.shape))
     # A penalty is light too; but with one array to read a second thread pays early, and NumPy's dot product uses it.
-    cdef bint penalty = target is None
     cdef Call call = Call(
-        loss, want, shape, size // LIGHT if light else size, common, "sum" if penalty else "mean"
+        loss, want, shape, size // LIGHT if light else size, common, "sum" if target is None else "mean"
     )
     call.allocate(likes, () if call.out is None else (
         (name, pred, p, True), (target_name, target, t, True), (third_name, given, u, True)
@@ -319,8 +318,7 @@ def elementwise(
     for check_only in [True, False] if call.in_place and domains != (None, None, None) else [False]:
         total = driver.run(
             place, (p, t, u), third_inner, call.weight, call.weight_inner, parameters, domains, check_only,
-            call.scale, call.sums, call.values, derivatives,
-            cnp.PyArray_NBYTES(p) >= STREAM, call.threads
+            call.scale, call.sums, call.values, derivatives, cnp.PyArray_NBYTES(p) >= STREAM, call.threads
         )
         if total is None:
             _checks.raise_outside(zip((name, target_name, third_name), (p, t, u), domains), p.dtype, call.weight)

@@ -107,11 +107,12 @@ class build_kernels(build_ext):
     def compilers_own_flags(self):
         """Compilers give up on loops over more than a few pointers, since each pair has to be checked for overlap.
 
-        GCC moves functions that are called once into their caller, and then has not enough registers for their loops.
+        They move functions that are called once into their caller, and then have not enough registers for their loops,
+        nor a small thread enough stack for the arrays of all of them.
         """
         version = subprocess.run([*self.compiler.compiler[:1], "--version"], capture_output=True, text=True).stdout
         if "clang" in version:
-            return ["-mllvm", "-runtime-memory-check-threshold=64"]
+            return ["-mllvm", "-runtime-memory-check-threshold=64", "-fno-inline-functions"]
         return ["--param", "vect-max-version-for-alias-checks=64", "-fno-inline-functions-called-once"]
 
 

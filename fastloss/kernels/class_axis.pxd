@@ -154,6 +154,13 @@ cdef inline void clear(floating* x, Py_ssize_t n) noexcept nogil:
         x[i] = 0
 
 
+cdef inline void prefetch_all(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i < n:
+        prefetch(x + i)
+        i += 64 // sizeof(floating)  # a cache line
+
+
 cdef inline floating maximum(const floating* z, Py_ssize_t n) noexcept nogil:
     """max z[:n], n >= LANES; NaNs may be passed over."""
     cdef floating[LANES] lane

@@ -5,7 +5,7 @@ Each function here is inlined into one of `rows.pyx`.
 
 from cython cimport floating
 
-from fastloss.kernels.class_axis cimport prefetch
+from fastloss.kernels.class_axis cimport clear, prefetch_all
 from fastloss.kernels.row_sums cimport MAX_ROWS, Call, Tile, aligned_rows, nearly_parallel, scaled
 from fastloss.kernels.tiles cimport LANES, stream
 from fastloss.kernels.vecmath cimport FMA, at_least, at_most, fabs, multiply_add, pow
@@ -30,13 +30,6 @@ cdef inline floating by_power(floating d, double a, floating b, floating c, doub
     return 0 if b == 0 else <floating> (slope if d >= 0 else -slope)
 
 
-cdef inline void ask_for(const floating* x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i = 0
-    while i < n:
-        prefetch(x + i)
-        i += 64 // sizeof(floating)  # a cache line
-
-
 cdef inline void prefetch_row(const Call* call, Py_ssize_t row, const floating* _) noexcept nogil:
     """Ask for a row that comes soon: a piece is too short a stretch for the hardware to foresee it."""
     cdef int k
@@ -44,7 +37,7 @@ cdef inline void prefetch_row(const Call* call, Py_ssize_t row, const floating* 
         return
     for k in range(call.inputs):
         if call.direct[k]:
-            ask_for(<const floating*> call.data[k] + row * call.length, call.length)
+            prefetch_all(<const floating*> call.data[k] + row * call.length, call.length)
 
 
 cdef inline void differentiate_lanes(
@@ -273,11 +266,9 @@ cdef inline void differentiate_cosine_lines(
         for k in range(6):
             f[k] = t.factors[k][line]
         if f[5] == 0:
-            for i in range(n):
-                first[i] = 0
+            clear(first, n)
             if both:
-                for i in range(n):
-                    second[i] = 0
+                clear(second, n)
         elif (
             floating is float and FMA
             and holds(t.size[0][line]) and holds(t.size[1][line]) and holds(f[3] / f[5]) and holds(f[4] / f[5])

@@ -15,7 +15,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fmin
 
 from fastloss.kernels.binary cimport exp_minus_abs
-from fastloss.kernels.class_axis cimport VECTOR, clear, prefetch
+from fastloss.kernels.class_axis cimport VECTOR, clear, prefetch_all
 from fastloss.kernels.loops cimport (
     ANY, DERIVATIVES, GRAD, HESS, PROBABILITY, UNIT_INTERVAL, Tile, double_loops, loops, nothing, outside,
     single_loops, weigh
@@ -316,23 +316,15 @@ cdef inline const floating* read(
     return <const floating*> memory.copies[k]
 
 
-cdef inline void prefetch_lines(const void* x, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    """The bytes start to stop of an array."""
-    cdef Py_ssize_t k
-    for k in range(start, stop, 64):
-        prefetch(<const char*> x + k)
-
-
 cdef inline void prefetch_piece(const Call* call, floating* _, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
     """A piece of the next class: the hardware foresees no more than the page of this one."""
-    cdef Py_ssize_t size = sizeof(floating)
     cdef int k
     for k in range(2):
         if call.inputs[k].data != NULL and call.inputs[k].typenum == call.inputs[0].typenum:
-            prefetch_lines(call.inputs[k].data, start * size, (start + n) * size)
+            prefetch_all(<const floating*> call.inputs[k].data + start, n)
     for k in range(DERIVATIVES):
         if call.out[k] != NULL:
-            prefetch_lines(call.out[k], start * size, (start + n) * size)
+            prefetch_all(<const floating*> call.out[k] + start, n)
 
 
 cdef void run_loops(const Call* call, const Tile* x, floating* _) noexcept nogil:

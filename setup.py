@@ -1,4 +1,4 @@
-"""Build the kernels: each source is translated to C once and compiled once per CPU level.
+"""Build the compiled modules: each source is translated to C once, and a kernel is compiled once per CPU level.
 
 Everything else is declared in pyproject.toml. CC chooses the compiler (GCC or clang);
 FASTLOSS_OPENMP=0 builds without OpenMP.
@@ -17,9 +17,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
-KERNELS = Path("fastloss", "kernels")
-PER_LEVEL = ["elementwise", "margins", "pairs", "regularization", "rows", "softmax", "summed", "vecmath"]
-ONCE = ["call", "machine"]
+CORE = Path("fastloss", "_core")
+KERNELS = CORE / "kernels"
+# The folder says how a file is built: under kernels/ once per CPU level, elsewhere once.
+PER_LEVEL = sorted(KERNELS.rglob("*.pyx"))
+ONCE = sorted(set(CORE.rglob("*.pyx")) - set(PER_LEVEL))
 
 if platform.machine() in ("x86_64", "AMD64"):
     LEVELS = {
@@ -40,18 +42,28 @@ MACROS = [
 ]
 
 
-def extension(module, flags=()):
-    return Extension(
-        f"fastloss.kernels.{module}",
-        [],  # filled in by build_kernels, where the place for generated files is known
-        include_dirs=[numpy.get_include(), str(KERNELS)],
-        define_macros=MACROS,
-        extra_compile_args=[*FLAGS, *flags],
-        depends=["setup.py", str(KERNELS / "vecmath.h"), str(KERNELS / "stream.h")],  # Cython looks after the rest
-    )
+def dotted(path):
+    """The name of the module that a file holds."""
+    return ".".join(path.with_suffix("").parts)
 
 
-class build_kernels(build_ext):
+class Module(Extension):
+    """A compiled module: of one source, and for a kernel of one CPU level."""
+
+    def __init__(self, source, level="", flags=()):
+        base = KERNELS / "base"
+        super().__init__(
+            dotted(source) + level,
+            [],  # filled in by build_modules, which knows the place for generated files
+            include_dirs=[numpy.get_include(), str(base)],
+            define_macros=MACROS,
+            extra_compile_args=[*FLAGS, *flags],
+            depends=["setup.py", *map(str, base.glob("*.h"))],  # Cython looks after the rest
+        )
+        self.source = source
+
+
+class build_modules(build_ext):
     """Translate, write one small C file per level, and compile all of them in parallel."""
 
     def initialize_options(self):
@@ -61,7 +73,7 @@ class build_kernels(build_ext):
     def build_extensions(self):
         generated = Path("build", "cython")
         cythonize(
-            [Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")]) for name in [*ONCE, *PER_LEVEL]],
+            [Extension(dotted(source), [str(source)]) for source in (*ONCE, *PER_LEVEL)],
             build_dir=str(generated),
             compiler_directives={
                 "language_level": 3,
@@ -74,16 +86,16 @@ class build_kernels(build_ext):
         openmp = self.openmp_flags()
         extra = openmp + self.compilers_own_flags()
         for ext in self.extensions:
+            translated = ext.source.with_suffix(".c")
             module = ext.name.rpartition(".")[2]
-            source = next(name for name in [*ONCE, *PER_LEVEL] if module.startswith(name))
-            unit = generated / f"{module}.c"
-            text = f"#define PyInit_{source} PyInit_{module}\n" if module != source else ""
-            text += f'#include "{KERNELS.as_posix()}/{source}.c"\n'
+            unit = generated / f"{ext.name}.c"
+            text = f"#define PyInit_{ext.source.stem} PyInit_{module}\n" if module != ext.source.stem else ""
+            text += f'#include "{translated.as_posix()}"\n'
             if not unit.exists() or unit.read_text() != text:
                 unit.write_text(text)
             ext.sources = [str(unit)]
             ext.include_dirs.insert(0, str(generated))
-            ext.depends.append(str(generated / KERNELS / f"{source}.c"))
+            ext.depends.append(str(generated / translated))
             ext.extra_compile_args += extra
             ext.extra_link_args += openmp
         super().build_extensions()
@@ -117,7 +129,7 @@ class build_kernels(build_ext):
 
 
 setup(
-    ext_modules=[extension(name) for name in ONCE]
-    + [extension(f"{name}_{level}", flags) for name in PER_LEVEL for level, flags in LEVELS.items()],
-    cmdclass={"build_ext": build_kernels},
+    ext_modules=[Module(source) for source in ONCE]
+    + [Module(source, f"_{level}", flags) for source in PER_LEVEL for level, flags in LEVELS.items()],
+    cmdclass={"build_ext": build_modules},
 )

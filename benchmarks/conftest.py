@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Doctests are collected from every module; here they would import the peers, installed or not."""
+    """Ignore all modules but the tests. Doctest would import the modules of libraries that are not installed."""
     return True if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") else None
 
 

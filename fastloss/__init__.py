@@ -1,141 +1,68 @@
-"""Loss functions and their gradients for NumPy arrays, fused into one pass on the CPU."""
+"""Loss functions and their gradients for NumPy arrays, computed in one call on the CPU.
 
-from fastloss._cpu import get_num_threads, set_num_threads, show_config
+Call a loss for its value. Its methods ``grad``, ``value_and_grad`` and ``grad_and_hess`` compute derivatives.
+`fastloss.Loss` explains the arguments that all losses share.
+
+{modules}
+Threads and configuration: `get_num_threads`, `set_num_threads`, `show_config`.
+
+Examples
+--------
+>>> import numpy as np, fastloss as fl
+>>> logits, labels = np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 1])
+>>> value, grad = fl.cross_entropy.value_and_grad(logits, labels)
+>>> round(value, 4), grad.round(4)
+(0.2201, array([[-0.0596,  0.0596],
+       [ 0.1345, -0.1345]]))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from fastloss import (
+    binary,
+    divergence,
+    embedding,
+    in_batch,
+    likelihood,
+    margin,
+    multiclass,
+    regression,
+    regularization,
+    robust,
+)
+from fastloss._core.calls.kernels import show_config
+from fastloss._core.cpu.threads import get_num_threads, set_num_threads
+from fastloss._core.request.familiar import our_name as _our_name
 from fastloss._loss import Loss
-from fastloss.classification import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    binary_focal,
-    brier,
-    categorical_cross_entropy,
-    crammer_singer,
-    cross_entropy,
-    exponential,
-    hinge,
-    logistic,
-    modified_huber,
-    multiclass_hinge,
-    multilabel_soft_margin,
-    nll,
-    perceptron,
-    poly1_cross_entropy,
-    sigmoid_focal,
-    sigmoid_poly1,
-    softmax_focal,
-    squared_hinge,
-)
-from fastloss.divergence import gaussian_kl, js_divergence, kl_divergence
-from fastloss.embedding import (
-    batch_hard_triplet,
-    clip,
-    contrastive,
-    cosine_distance,
-    cosine_embedding,
-    hinge_embedding,
-    info_nce,
-    margin_ranking,
-    nt_xent,
-    siglip,
-    supcon,
-    triplet,
-)
-from fastloss.regression import (
-    cauchy,
-    epsilon_insensitive,
-    expectile,
-    fair,
-    gamma_nll,
-    gaussian_nll,
-    geman_mcclure,
-    huber,
-    log_cosh,
-    mae,
-    mape,
-    mse,
-    msle,
-    poisson_nll,
-    pseudo_huber,
-    quantile,
-    smooth_l1,
-    squared_epsilon_insensitive,
-    tukey,
-    tweedie,
-    welsch,
-)
-from fastloss.regularization import (
-    dropout,
-    elastic_net,
-    l1,
-    l2,
-    max_norm,
-)
+from fastloss._version import __version__ as __version__
+from fastloss.binary import *
+from fastloss.divergence import *
+from fastloss.embedding import *
+from fastloss.in_batch import *
+from fastloss.likelihood import *
+from fastloss.margin import *
+from fastloss.multiclass import *
+from fastloss.regression import *
+from fastloss.regularization import *
+from fastloss.robust import *
 
-__version__ = "0.1.0"
+_MODULES = (
+    regression, robust, likelihood, binary, margin, multiclass, divergence, embedding, in_batch, regularization,
+)  # fmt: skip
 
-__all__ = [
-    "Loss",
-    "batch_hard_triplet",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "binary_focal",
-    "brier",
-    "categorical_cross_entropy",
-    "cauchy",
-    "clip",
-    "contrastive",
-    "cosine_distance",
-    "cosine_embedding",
-    "crammer_singer",
-    "cross_entropy",
-    "dropout",
-    "elastic_net",
-    "epsilon_insensitive",
-    "expectile",
-    "exponential",
-    "fair",
-    "gamma_nll",
-    "gaussian_kl",
-    "gaussian_nll",
-    "geman_mcclure",
-    "get_num_threads",
-    "hinge",
-    "hinge_embedding",
-    "huber",
-    "info_nce",
-    "js_divergence",
-    "kl_divergence",
-    "l1",
-    "l2",
-    "log_cosh",
-    "logistic",
-    "mae",
-    "mape",
-    "margin_ranking",
-    "max_norm",
-    "modified_huber",
-    "mse",
-    "msle",
-    "multiclass_hinge",
-    "multilabel_soft_margin",
-    "nll",
-    "nt_xent",
-    "perceptron",
-    "poisson_nll",
-    "poly1_cross_entropy",
-    "pseudo_huber",
-    "quantile",
-    "set_num_threads",
-    "show_config",
-    "siglip",
-    "sigmoid_focal",
-    "sigmoid_poly1",
-    "smooth_l1",
-    "softmax_focal",
-    "squared_epsilon_insensitive",
-    "squared_hinge",
-    "supcon",
-    "triplet",
-    "tukey",
-    "tweedie",
-    "welsch",
-]
+__all__ = ["Loss", "get_num_threads", "set_num_threads", "show_config"]
+__all__ += regression.__all__ + robust.__all__ + likelihood.__all__ + binary.__all__ + margin.__all__
+__all__ += multiclass.__all__ + divergence.__all__ + embedding.__all__ + in_batch.__all__ + regularization.__all__
+
+if __doc__:  # python -OO drops docstrings
+    # Each module says what its losses are for and what their inputs hold, before it comes to the common arguments.
+    _about = [f"{m.__name__}:\n\n{(m.__doc__ or '').partition('The arguments')[0]}" for m in _MODULES]
+    __doc__ = __doc__.format(modules="".join(_about).rstrip() + "\n")
+
+if not TYPE_CHECKING:  # a type checker would take it that every name exists
+
+    def __getattr__(name: str) -> Any:
+        """Raise AttributeError, and name our loss if another library uses the given name."""
+        ours = _our_name(name, __all__)
+        hint = f": fastloss calls it {ours!r}" if ours else ""
+        raise AttributeError(f"module 'fastloss' has no attribute {name!r}{hint}", name=name)

@@ -1,17 +1,23 @@
-"""The Loss object, and the arguments that every loss takes."""
+"""The Loss object: how a loss is called, and what its help says."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypedDict
 
-from numpy.typing import ArrayLike, NDArray
+from fastloss._core.request.call import COMMON, OUTPUTS_OF
+from fastloss._declaration import Declaration
 
-from fastloss.kernels.call import COMMON, GRAD, HESS, VALUE
+P = ParamSpec("P")
+VALUE = OUTPUTS_OF["value"]
 
 if TYPE_CHECKING:
+    from typing import Generic
+
+    from numpy.typing import ArrayLike, NDArray
+
     Out = NDArray[Any] | tuple[NDArray[Any], ...] | None
 
     class Common(TypedDict, total=False):
@@ -21,58 +27,85 @@ if TYPE_CHECKING:
         reduction: Literal["mean", "sum", "none"]
         normalizer: float | None
         out: Out
+else:
+    Generic = {P: object}  # without this, help(Loss) lists the methods of typing.Generic
 
+COMMON_PARAMETERS = """\
+sample_weight : array_like, optional
+    Weights >= 0, in the shape of the unreduced loss or of its leading axes. An element with weight 0 is ignored,
+    even if it is NaN.
+reduction : {{"mean", "sum", "none"}}, default "{reduction}"
+    "sum" adds the weighted losses. "mean" divides this sum by the sum of the weights. "none" returns each weighted
+    loss.
+normalizer : float, optional
+    A number > 0 that replaces the sum of the weights under "mean".
+out : ndarray or tuple of ndarray, optional
+    Where a method writes the derivatives. It has their structure, shape and dtype, and is C-contiguous. It may be
+    the input itself.
 
-P = ParamSpec("P")
+"""
 
-METHODS = """\
-A loss is called for its value; ``.grad``, ``.value_and_grad`` and ``.grad_and_hess`` take the same arguments for the
-gradient, for both in one pass, and for the gradient and the diagonal of the Hessian."""
+RETURNS = """\
+Returns
+-------
+float, or ndarray for reduction="none"
+    The call returns the value. `value_and_grad(...)` returns (value, gradient). `grad(...)` returns the gradient.
+    {gradient}
+    {hessian}
 
-METHODS_WITHOUT_HESSIAN = """\
-A loss is called for its value; ``.grad`` and ``.value_and_grad`` take the same arguments for the gradient, and for both
-in one pass. There is no ``.grad_and_hess``: the Hessian is far from diagonal."""
+Raises
+------
+TypeError
+    If an input has a wrong dtype, or a parameter a wrong type.
+ValueError
+    If shapes do not match, or a value is outside its domain. The message names the argument. For a bad
+    element it also names the position and the value.
 
-ARGUMENTS = """\
-`sample_weight`, `reduction`, `normalizer` and `out` mean the same for every loss: see `fastloss.Loss`. The first input
-fixes the dtype of the result; the others may have any real dtype, bool and integers too. TypeError for an input of a
-wrong dtype or a parameter of a wrong type, ValueError for shapes that do not match and for a value out of its domain,
-named with its position."""
+"""
 
 
 class Method(functools.partial):  # type: ignore[type-arg]
-    """A method of a loss: faster to call than a bound method that has to pass its arguments on."""
+    """A method of a loss. It is faster to call than a bound method, which has to pass its arguments on."""
 
     def __reduce__(self) -> Any:
         return getattr, (vars(self)["__self__"], vars(self)["__name__"])
 
+    def __repr__(self) -> str:
+        return f"<method {vars(self)['__qualname__']}>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> Method:
+        """Return the method itself. An object with `__get__` is a routine to help() and to documentation tools."""
+        return self
+
 
 class Loss(Generic[P]):
-    """A loss function: call it for its value, or call one of its methods for derivatives as well.
+    """A loss function. Call it for its value, or call one of its methods for derivatives too.
 
-    Every loss takes these keyword arguments, besides its own:
+    Every loss takes its own inputs and parameters, and these four keyword arguments.
 
-    Parameters
-    ----------
-    sample_weight : array_like, optional
-        Weights >= 0. Their shape is the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)`` for a loss of shape
-        ``(N, D)``. An element of weight 0 counts as not there: a NaN or inf in it reaches neither value nor gradient.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        ``"mean"`` is sum(w l) / sum(w), where w is the product of sample, class and mask weights. ``"none"`` gives the
-        array of the weighted losses. Where nothing is left to average, the value is 0.0 and the gradient 0. The default
-        of `l1`, `l2` and `elastic_net` is ``"sum"``.
-    normalizer : float, optional
-        A positive number that replaces sum(w) under ``"mean"``: for gradient accumulation, or ranks in parallel.
-    out : ndarray or tuple of ndarray, optional
-        Where the derivatives go, for the methods: C-contiguous, of their shape and dtype, and as the method returns
-        them: an array, or the tuple (gradient, second derivative). It may be the input itself.
+    ``sample_weight=None``
+        Weights >= 0, as an array. Its shape is that of the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)``
+        for a loss of shape ``(N, D)``. An element with weight 0 is ignored: NaN or inf in it reaches neither value nor
+        gradient. A class index is checked even if its weight is 0.
+    ``reduction="mean"``
+        "none" is the array of the weighted losses, w loss, where w is the sample weight. "sum" is sum(w loss). "mean"
+        divides this sum by the sum of the weights, which is sum(w) for most losses. In some losses the target has a
+        weight too: see the Notes of the loss. If the weights add up to 0, the value is 0.0 and the gradient 0. The
+        penalties `l1`, `l2` and `elastic_net` have the default "sum".
+    ``normalizer=None``
+        A number > 0 that replaces the sum of the weights under "mean". Use it when you compute a batch in parts.
+    ``out=None``
+        Where a method writes derivatives. `out` holds the derivatives only. For one gradient it is an array. For
+        several, it is a tuple. For `grad_and_hess`, it is a pair of these. Each array has the shape and the dtype of
+        its derivative, and is C-contiguous. It may be the input itself.
 
     Notes
     -----
-    The value is a float, or with ``reduction="none"`` an array. Derivatives are those of the returned value, and have
-    the shape and dtype of the input: float32 or float64. A loss with several differentiable inputs gives a tuple for
-    each of gradient and Hessian, and takes one as `out`. Sums are accumulated in double precision. The same input gives
-    the same bits for any number of threads.
+    The value is a float, or an array for ``reduction="none"``. Derivatives are those of the returned value. They have
+    the shape of their input and the dtype of the first input: float32 or float64. A loss with several differentiable
+    inputs returns a tuple of gradients. Sums are accumulated in double precision. The same input gives the same bits
+    for any number of threads. In-batch losses use NumPy's matrix products, so their bits can depend on the number of
+    BLAS threads.
 
     Examples
     --------
@@ -82,58 +115,107 @@ class Loss(Generic[P]):
     0.8125
     >>> fl.huber.grad(pred, target)
     array([-0.25,  0.5 ])
+
+    Accumulate gradients over the parts of a batch with the number of elements of the whole batch:
+
+    >>> parts = [fl.huber.value_and_grad(pred[i : i + 1], target[i : i + 1], normalizer=2) for i in (0, 1)]
+    >>> sum(value for value, _ in parts), [grad.tolist() for _, grad in parts]
+    (0.8125, [[-0.25], [0.5]])
+
+    Write the gradient over the input:
+
     >>> value, grad = fl.huber.value_and_grad(pred, target, sample_weight=[1.0, 0.0], out=pred)
     >>> value, grad is pred
     (0.125, True)
     """
 
     __name__: str
-    #: The gradient by the differentiable input; a tuple of gradients if there are several.
-    grad: Callable[P, Any]
-    #: The value and the gradient, in one pass.
-    value_and_grad: Callable[P, tuple[Any, Any]]
-    #: The gradient and the diagonal of the Hessian, in one pass; `out` is a tuple of both. Losses of
-    #: whole vectors, whose Hessian is far from diagonal, have no such method.
-    grad_and_hess: Callable[P, tuple[Any, Any]]
+    #: What the loss is: its family, its inputs and their domains.
+    declaration: Declaration
 
-    def __init__(
-        self, function: Callable[Concatenate[int, P], Any], *, reduction: str = "mean", hessian: bool = True
-    ) -> None:
+    def __init__(self, declaration: Declaration, function: Callable[Concatenate[int, P], Any]) -> None:
         functools.update_wrapper(self, function)
+        self.declaration = declaration
         self._function = function
-        # The first parameter says what is wanted; the last is **common, and stands for the arguments of every loss.
-        signature = inspect.signature(function)
-        own = list(signature.parameters.values())[1:-1]
-        defaults = COMMON | {"reduction": reduction}
+        # The first parameter is `outputs`. The last is **common, which stands for the arguments of every loss.
+        own = list(inspect.signature(function).parameters.values())[1:-1]
+        defaults = COMMON | {"reduction": declaration.reduction}
         common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in defaults.items()]
-        self.__signature__ = signature.replace(parameters=[*own, *common])
-        # As in NumPy's ufuncs, the usage is part of the docstring: help() shows no more than that of an object.
-        self._usage = str(inspect.Signature([p.replace(annotation=p.empty) for p in [*own, *common]]))
-        about = f"{METHODS if hessian else METHODS_WITHOUT_HESSIAN}\n{ARGUMENTS}"
-        self.__doc__ = f"{self.__name__}{self._usage}\n\n{inspect.cleandoc(function.__doc__ or '')}\n\n{about}"
-        methods = {"grad": GRAD, "value_and_grad": VALUE | GRAD} | ({"grad_and_hess": GRAD | HESS} if hessian else {})
-        for name, want in methods.items():
-            method = Method(function, want)
-            usage = f"{self.__name__}.{name}{self._usage}"
-            vars(method).update(
-                __self__=self, __name__=name, __signature__=self.__signature__, __doc__=f"{usage}\n\n{about}"
-            )
-            setattr(self, name, method)
+        self.__signature__ = inspect.Signature([p.replace(annotation=p.empty) for p in (*own, *common)])
+        self.__doc__ = documentation(declaration, inspect.cleandoc(function.__doc__ or ""))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """The value: a float, or an array under ``reduction="none"``."""
+        """Return the value: a float, or an array for ``reduction="none"``."""
         return self._function(VALUE, *args, **kwargs)
 
-    if not TYPE_CHECKING:  # which would take it that a loss has attributes of every name
+    @functools.cached_property
+    def grad(self) -> Callable[P, Any]:
+        """Return the gradient with respect to the differentiable input; a tuple of gradients if there are several."""
+        return self._method("grad")
 
-        def __getattr__(self, name: str) -> Any:
-            message = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name == "grad_and_hess":
-                message = f"{self.__name__} has no grad_and_hess: its Hessian is far from diagonal"
-            raise AttributeError(message, name=name, obj=self)
+    @functools.cached_property
+    def value_and_grad(self) -> Callable[P, tuple[Any, Any]]:
+        """Return the value and the gradient, computed together."""
+        return self._method("value_and_grad")
+
+    @functools.cached_property
+    def grad_and_hess(self) -> Callable[P, tuple[Any, Any]]:
+        """Return the gradient and the diagonal of the Hessian, computed together. `out` is a pair of both.
+
+        Losses between vectors have no such method, since their Hessian is far from diagonal.
+        """
+        if not self.declaration.hessian:
+            message = f"{self.__name__} has no grad_and_hess: its Hessian is far from diagonal"
+            raise AttributeError(message, name="grad_and_hess", obj=self)
+        return self._method("grad_and_hess")
+
+    def _method(self, name: str) -> Method:
+        method = Method(self._function, OUTPUTS_OF[name])
+        summary = inspect.cleandoc(getattr(Loss, name).__doc__).partition("\n")[0]
+        vars(method).update(
+            __self__=self,
+            __name__=name,
+            __qualname__=f"{self.__name__}.{name}",
+            __module__=self.__module__,
+            __signature__=self.__signature__,
+            __doc__=f"{summary}\n\nThe arguments are those of `{self.__name__}`:\n\n{self.__doc__}",
+        )
+        return method
+
+    def __get__(self, instance: object, owner: type | None = None) -> Loss[P]:
+        """Return the loss itself. An object with `__get__` is a routine to help() and to documentation tools."""
+        return self
 
     def __repr__(self) -> str:
-        return f"<loss {self.__name__}{self._usage}>"
+        return f"<loss {self.__name__}>"
 
     def __reduce__(self) -> str:
         return self.__name__
+
+
+for _method in (Loss.__init__, Loss.__call__, Loss.__get__, Loss.__reduce__, Loss.__repr__):
+    _method.__annotations__.clear()  # they are for type checkers, and would fill help(Loss)
+
+
+def loss(declaration: Declaration) -> Callable[[Callable[Concatenate[int, P], Any]], Loss[P]]:
+    """Make a Loss of a function that takes the outputs that the caller asks for, its own arguments and **common."""
+    return functools.partial(Loss, declaration)
+
+
+def documentation(declaration: Declaration, own: str) -> str:
+    """Add to the docstring of a loss what its declaration says: the common parameters, the results and the errors."""
+    inputs = [f"`{name}`" for name in declaration.differentiable]
+    if len(inputs) == 1:
+        gradient = f"The gradient has the shape and dtype of {inputs[0]}."
+        results = "the gradient and the diagonal of the Hessian"
+    else:
+        gradient = f"The gradient is a tuple of those with respect to {', '.join(inputs[:-1])} and {inputs[-1]}."
+        results = "two such tuples: the gradients and the diagonals of the Hessians"
+    if declaration.hessian:
+        hessian = f"`grad_and_hess(...)` returns {results}."
+    else:
+        hessian = "There is no `grad_and_hess`: the Hessian is far from diagonal."
+    generated = COMMON_PARAMETERS.format(reduction=declaration.reduction)
+    generated += RETURNS.format(hessian=hessian, gradient=gradient)
+    parameters, heading, notes = own.partition("\nNotes\n-----\n")
+    return f"{parameters.rstrip()}\n{generated}{heading.lstrip()}{notes}"

@@ -1,6 +1,9 @@
 """Divergences of distributions: sums along an axis, for distillation, variational inference and mixtures.
 
-The arguments `sample_weight`, `reduction`, `normalizer` and `out` are those of every loss: see `fastloss.Loss`.
+* `kl_divergence` and `js_divergence`: `pred` holds log-probabilities, not logits.
+* `gaussian_kl` takes means and logarithms of variances.
+
+The arguments `sample_weight`, `reduction`, `normalizer` and `out` are the same for every loss: see `fastloss.Loss`.
 """
 
 from __future__ import annotations
@@ -9,21 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss import _checks
-from fastloss._loss import Loss
-from fastloss.kernels.call import number, summed
+from fastloss._core.calls.terms import terms
+from fastloss._core.request.arguments import number
+from fastloss._core.request.checks import flag
+from fastloss._declaration import PRED, TARGET, Input, Terms
+from fastloss._loss import loss
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from fastloss._loss import Common
 
-__all__ = ["gaussian_kl", "js_divergence", "kl_divergence"]
+__all__ = [
+    "gaussian_kl",
+    "js_divergence",
+    "kl_divergence",
+]
 
 
-@Loss
+KL_DIVERGENCE = Terms("kl_divergence")
+LOG_TARGET = Terms("kl_divergence", (PRED, TARGET))
+
+
+@loss(KL_DIVERGENCE)
 def kl_divergence(
-    want: int,
+    outputs: int,
     /,
     pred: ArrayLike,
     target: ArrayLike,
@@ -32,26 +45,38 @@ def kl_divergence(
     log_target: bool = False,
     **common: Unpack[Common],
 ) -> Any:
-    r"""Kullback-Leibler divergence of a predicted from a target distribution: for distillation and soft labels.
+    """Kullback-Leibler divergence KL(target || prediction); `pred` holds log-probabilities.
 
-    With target probabilities t and predicted log-probabilities log q::
+    Use it for distillation and soft labels. Take `cross_entropy` if `pred` holds logits. If `pred` holds normalised
+    log-probabilities, the two values differ by the entropy of the target. The gradients differ. With the target
+    probabilities t and the predicted log-probabilities log q, summed over the classes c::
 
-        sum_c t_c (log t_c - log q_c)
-
-    where a class with t_c = 0 adds 0, also where log q_c is -inf. The sum is taken along `axis`, and "mean" is that
-    over the samples: the KL divergence itself, not divided by the number of classes. Neither distribution is
-    normalised. The gradient is -t, the second derivative 0.
+        loss = sum_c t_c (log t_c - log q_c)
 
     Parameters
     ----------
     pred : array_like
-        Log-probabilities, float32 or float64, with the classes along `axis`.
+        Log-probabilities log q, float32 or float64, with the classes along `axis`.
     target : array_like
-        Of the shape of `pred`: probabilities in [0, 1], or logarithms of these.
+        Probabilities t in [0, 1], of any real dtype, in the shape of `pred`. A value outside [0, 1] raises ValueError.
+        With ``log_target=True``, `target` holds log-probabilities. They are not checked.
     axis : int, default -1
         The class axis. The unreduced loss has the shape of `pred` without it.
     log_target : bool, default False
-        Whether `target` holds log-probabilities; -inf stands for 0.
+        Whether `target` holds log-probabilities. -inf stands for the probability 0.
+
+    Notes
+    -----
+    The gradient with respect to `pred` is -t. The second derivative is 0. There is no gradient with respect to
+    `target`.
+
+    The "mean" reduction averages over the samples, not over the classes. So the value is the mean KL divergence of a
+    sample. (For inputs of shape (N, C), PyTorch calls this ``batchmean``.)
+
+    A class with t = 0 adds 0, even if its log q is -inf.
+
+    The function does not normalise the distributions: they must each sum to 1 along `axis` for the loss to be a
+    divergence.
 
     References
     ----------
@@ -67,23 +92,17 @@ def kl_divergence(
     array([[-0.5, -0.5],
            [-1. ,  0. ]])
     """
-    logarithms = _checks.flag(log_target, "log_target")
-    return summed(
-        want,
-        "kl_divergence",
-        pred,
-        target,
-        (),
-        common,
-        axis=axis,
-        kernel="kl_divergence_log_target" if logarithms else "kl_divergence",
-        domains=(None, None if logarithms else "unit interval"),
-    )
+    if flag(log_target, "log_target"):
+        return terms(LOG_TARGET, outputs, pred, target, (), common, axis=axis, kernel="kl_divergence_log_target")
+    return terms(KL_DIVERGENCE, outputs, pred, target, (), common, axis=axis)
 
 
-@Loss
+JS_DIVERGENCE = Terms("js_divergence", (PRED, Input("target", differentiable=True)))
+
+
+@loss(JS_DIVERGENCE)
 def js_divergence(
-    want: int,
+    outputs: int,
     /,
     pred: ArrayLike,
     target: ArrayLike,
@@ -92,27 +111,43 @@ def js_divergence(
     beta: float = 0.5,
     **common: Unpack[Common],
 ) -> Any:
-    r"""Jensen-Shannon divergence of two distributions: symmetric, bounded, and finite where one of them is 0.
+    """Jensen-Shannon divergence of two distributions, both given as log-probabilities.
 
-    With log-probabilities p and t, and their mixture m = log(beta exp(t) + (1 - beta) exp(p))::
+    Use it in place of `kl_divergence` for a loss that is bounded, and finite even if a class has probability 0 in one
+    distribution. Both inputs have a gradient. With the distributions P = exp(pred) and T = exp(target), and their
+    mixture M = beta T + (1 - beta) P::
 
-        sum_c beta exp(t_c) (t_c - m_c) + (1 - beta) exp(p_c) (p_c - m_c)
+        loss = sum_c beta T_c log(T_c / M_c) + (1 - beta) P_c log(P_c / M_c)
 
-    so beta KL(T to M) + (1 - beta) KL(P to M), at most log 2. It is differentiated by both inputs: the gradient is
-    the pair (1 - beta) exp(p) (p - m), beta exp(t) (t - m). Value and gradients keep their relative accuracy where p
-    and t are close, and -inf, a class of probability 0, is allowed in either or both. The second derivative by p is
-    (1 - beta) exp(p) (p - m + beta exp(t - m)).
+    where c runs over the classes.
 
     Parameters
     ----------
     pred : array_like
-        Log-probabilities, float32 or float64, with the classes along `axis`.
+        Log-probabilities, float32 or float64, with the classes along `axis`. -inf stands for the probability 0.
     target : array_like
-        Log-probabilities in the shape of `pred`.
+        Log-probabilities of any real dtype, in the shape of `pred`. -inf stands for the probability 0.
     axis : int, default -1
         The class axis. The unreduced loss has the shape of `pred` without it.
     beta : float, default 0.5
-        Weight of the target in the mixture, in (0, 1).
+        The weight of the target in the mixture. It must be > 0 and < 1. With 0.5 the loss is symmetric in `pred` and
+        `target`.
+
+    Notes
+    -----
+    The loss is beta KL(T, M) + (1 - beta) KL(P, M), where KL is the Kullback-Leibler divergence. If P and T each sum to
+    1, the loss is at most log 2. The function does not normalise them.
+
+    The "mean" reduction averages over the samples, not over the classes.
+
+    The gradient with respect to `pred` is (1 - beta) P log(P / M). The second derivative is
+    (1 - beta) P (log(P / M) + beta T / M).
+
+    The gradient with respect to `target` is beta T log(T / M). The second derivative is
+    beta T (log(T / M) + (1 - beta) P / M).
+
+    Value and gradients keep their relative accuracy where `pred` and `target` are close. A class of probability 0 is
+    allowed in either or both.
 
     References
     ----------
@@ -128,26 +163,37 @@ def js_divergence(
     (0.215762, array([-0.1014,  0.1733]), array([0.1438, 0.    ]))
     """
     beta = number(beta, "beta", 0, 1, above=True, below=True)
-    return summed(want, "js_divergence", pred, target, (beta, 1 - beta), common, axis=axis, pair=True)
+    return terms(JS_DIVERGENCE, outputs, pred, target, (beta, 1 - beta), common, axis=axis)
 
 
-@Loss
-def gaussian_kl(want: int, /, mu: ArrayLike, log_var: ArrayLike, **common: Unpack[Common]) -> Any:
-    r"""KL divergence of a diagonal Gaussian from the standard one: the regulariser of variational autoencoders.
+GAUSSIAN_KL = Terms("gaussian_kl", (Input("mu", differentiable=True), Input("log_var", differentiable=True)))
 
-    Of N(mu, exp(log_var)) to N(0, 1), summed over the last axis::
 
-        sum_d (exp(log_var_d) - 1 - log_var_d + mu_d^2) / 2
+@loss(GAUSSIAN_KL)
+def gaussian_kl(outputs: int, /, mu: ArrayLike, log_var: ArrayLike, **common: Unpack[Common]) -> Any:
+    """KL divergence of a diagonal Gaussian from the standard one: the regulariser of variational autoencoders.
 
-    It is differentiated by both inputs: the gradient is the pair mu, (exp(log_var) - 1) / 2, and the diagonal of the
-    Hessian 1, exp(log_var) / 2. All keep their relative accuracy close to the minimum, where both inputs are 0.
+    Use it to keep the latent distribution N(mu, exp(log_var)) close to N(0, 1). Both inputs have a gradient. The loss
+    is summed over the dimensions d of the last axis::
+
+        loss = sum_d (exp(log_var_d) - 1 - log_var_d + mu_d^2) / 2
 
     Parameters
     ----------
     mu : array_like
         Means, float32 or float64, with the dimensions of the latent space along the last axis.
     log_var : array_like
-        Logarithms of the variances, in the shape of `mu`.
+        Logarithms of the variances, of any real dtype, in the shape of `mu`.
+
+    Notes
+    -----
+    The "mean" reduction averages over the samples, not over the dimensions.
+
+    The gradient with respect to `mu` is mu. The second derivative is 1.
+
+    The gradient with respect to `log_var` is (exp(log_var) - 1) / 2. The second derivative is exp(log_var) / 2.
+
+    Value and gradients keep their relative accuracy close to the minimum, where both inputs are 0.
 
     References
     ----------
@@ -160,4 +206,4 @@ def gaussian_kl(want: int, /, mu: ArrayLike, log_var: ArrayLike, **common: Unpac
     >>> value, grad_mu, grad_log_var
     (0.5, array([[1., 0.]]), array([[0.e+00, 5.e-10]]))
     """
-    return summed(want, "gaussian_kl", mu, log_var, (), common, names=("mu", "log_var"), pair=True)
+    return terms(GAUSSIAN_KL, outputs, mu, log_var, (), common)

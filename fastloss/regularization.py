@@ -1,42 +1,61 @@
-"""Regularisers: penalties that are added to a loss, and what is done to weights and activations, against overfitting.
+"""Penalties that are added to a loss, and functions that limit weights or drop activations, against overfitting.
 
-The arguments `sample_weight`, `reduction`, `normalizer` and `out` of the penalties are those of every loss, but that
-`reduction` is "sum" unless said otherwise: see `fastloss.Loss`.
+* Penalties on weights: `l1`, `l2`, `elastic_net`. Their default reduction is "sum".
+* Functions, not losses: `max_norm` limits the length of weight vectors, `dropout` drops activations.
+
+The arguments `sample_weight`, `reduction`, `normalizer` and `out` of the penalties are those of every loss: see
+`fastloss.Loss`.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastloss._loss import Loss
-from fastloss.kernels import call
-from fastloss.kernels.call import elementwise, number
+from fastloss._core.calls import regularizers
+from fastloss._core.calls.elementwise import elementwise
+from fastloss._core.request.arguments import number
+from fastloss._declaration import Elementwise, Input
+from fastloss._loss import loss
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from fastloss._loss import Common
 
-__all__ = ["dropout", "elastic_net", "l1", "l2", "max_norm"]
+__all__ = [
+    "dropout",
+    "elastic_net",
+    "l1",
+    "l2",
+    "max_norm",
+]
 
-Penalty = partial(Loss, reduction="sum")
+WEIGHTS = Input("w", differentiable=True)
+
+L1 = Elementwise("l1", (WEIGHTS,), reduction="sum")
 
 
-@Penalty
-def l1(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Common]) -> Any:
-    r"""Absolute values, strength sum(abs(w)): drives parameters to exactly 0 (the lasso).
+@loss(L1)
+def l1(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Common]) -> Any:
+    """Sum of absolute values of the parameters of a model (the lasso).
 
-    The gradient is strength sign(w), and 0 at w = 0; the second derivative is 0.
+    Use it to drive parameters to exactly 0. Take `l2` to keep them small instead, or `elastic_net` for both. For the
+    parameters w, with the default reduction::
+
+        loss = strength * sum(abs(w))
 
     Parameters
     ----------
     w : array_like
-        Parameters of any shape, float32 or float64.
+        Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        Factor >= 0.
+        The factor of the penalty. It must be >= 0.
+
+    Notes
+    -----
+    The gradient with respect to `w` is strength * sign(w). At w = 0 it is 0. The second derivative is 0.
 
     References
     ----------
@@ -48,21 +67,31 @@ def l1(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l1.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (2.5, array([ 0.5,  0. , -0.5]))
     """
-    return elementwise(want, "l1", w, None, (number(strength, "strength", 0),), common, name="w")
+    return elementwise(L1, outputs, w, None, (number(strength, "strength", 0),), common)
 
 
-@Penalty
-def l2(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Common]) -> Any:
-    r"""Squares, strength/2 sum(w^2): keeps parameters small (ridge regression, weight decay).
+L2 = Elementwise("l2", (WEIGHTS,), reduction="sum")
 
-    The gradient is strength w, the second derivative strength.
+
+@loss(L2)
+def l2(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Common]) -> Any:
+    """Half the sum of squares of the parameters of a model (ridge regression, weight decay).
+
+    Use it to keep parameters small. Take `l1` to drive them to exactly 0, or `elastic_net` for both. For the parameters
+    w, with the default reduction::
+
+        loss = strength / 2 * sum(w^2)
 
     Parameters
     ----------
     w : array_like
-        Parameters of any shape, float32 or float64.
+        Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        Factor >= 0.
+        The factor of the penalty. It must be >= 0.
+
+    Notes
+    -----
+    The gradient with respect to `w` is strength * w. The second derivative is strength.
 
     References
     ----------
@@ -74,25 +103,36 @@ def l2(want: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Commo
     >>> fl.l2.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (3.25, array([ 1. ,  0. , -1.5]))
     """
-    return elementwise(want, "l2", w, None, (number(strength, "strength", 0),), common, name="w")
+    return elementwise(L2, outputs, w, None, (number(strength, "strength", 0),), common)
 
 
-@Penalty
+ELASTIC_NET = Elementwise("elastic_net", (WEIGHTS,), reduction="sum")
+
+
+@loss(ELASTIC_NET)
 def elastic_net(
-    want: int, /, w: ArrayLike, strength: float = 1.0, l1_ratio: float = 0.5, **common: Unpack[Common]
+    outputs: int, /, w: ArrayLike, strength: float = 1.0, l1_ratio: float = 0.5, **common: Unpack[Common]
 ) -> Any:
-    r"""A mixture of `l1` and `l2`, strength (l1_ratio sum(abs(w)) + (1 - l1_ratio)/2 sum(w^2)): sparse, yet stable.
+    """A mixture of the penalties `l1` and `l2`.
 
-    The gradient is strength (l1_ratio sign(w) + (1 - l1_ratio) w), the second derivative strength (1 - l1_ratio).
+    Use it for parameters that are sparse, as with `l1`, and more stable than with `l1` alone. For the parameters w,
+    with the default reduction::
+
+        loss = strength * (l1_ratio * sum(abs(w)) + (1 - l1_ratio) / 2 * sum(w^2))
 
     Parameters
     ----------
     w : array_like
-        Parameters of any shape, float32 or float64.
+        Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        Factor >= 0.
+        The factor of the penalty. It must be >= 0.
     l1_ratio : float, default 0.5
-        The share of `l1`, in [0, 1].
+        The share of `l1`, in [0, 1]. With 1 the penalty is `l1`, and with 0 it is `l2`.
+
+    Notes
+    -----
+    The gradient with respect to `w` is strength * (l1_ratio * sign(w) + (1 - l1_ratio) * w), where sign(0) is 0. The
+    second derivative is strength * (1 - l1_ratio).
 
     References
     ----------
@@ -106,46 +146,53 @@ def elastic_net(
     """
     strength, l1_ratio = number(strength, "strength", 0), number(l1_ratio, "l1_ratio", 0, 1)
     parameters = (strength * l1_ratio, strength * (1 - l1_ratio))
-    return elementwise(want, "elastic_net", w, None, parameters, common, name="w")
+    return elementwise(ELASTIC_NET, outputs, w, None, parameters, common)
 
 
 def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Scale every vector along one axis that is longer than `limit` down to that length.
+    """Scale down every vector that is longer than a limit, along one axis of an array.
 
-    It is the projection onto a ball, w min(1, limit / norm(w)) with the Euclidean norm: for the weights of each unit of
-    a layer after an optimiser's step, or for gradients. Unlike `l2` it bounds weights without pulling them to zero, and
-    it goes well with `dropout`.
+    Use it on the weights of each unit of a layer after a step of the optimiser, or on gradients. Unlike `l2`, it limits
+    weights without pulling them to 0. It works well together with `dropout`. Each vector v along `axis` becomes::
+
+        v * min(1, limit / norm(v))
+
+    where norm is the Euclidean norm. This is the projection onto a ball of radius `limit`.
 
     Parameters
     ----------
     w : array_like
-        Weights of at least one axis, float32 or float64.
+        Weights with at least one axis, float32 or float64.
     limit : float
-        The largest norm, finite and >= 0. With 0 every vector becomes zero.
-    axis : int
-        The axis that the vectors run along: -1 for the rows of a matrix, 0 for its columns.
+        The largest norm. It must be finite and >= 0. With 0 every vector becomes 0.
+    axis : int, default -1
+        The axis along which the vectors lie: -1 for the rows of a matrix, 0 for its columns.
     out : ndarray, optional
-        Where the result goes: C-contiguous, of the shape and dtype of `w`. It may be `w` itself.
+        The array for the result: C-contiguous, with the shape and dtype of `w`. It may be `w` itself.
 
     Returns
     -------
     ndarray
-        Of the shape and dtype of `w`. Vectors within the limit are unchanged to the last bit.
+        The scaled vectors, with the shape and dtype of `w`. It is `out`, if that is given.
 
     Raises
     ------
     TypeError
-        If `w` is not float32 or float64, `limit` not a number, `axis` not an integer, or `out` not an array of that
-        dtype.
+        If `w` is not float32 or float64, `limit` is not a number, `axis` is not an integer, or `out` is not an array of
+        the dtype of `w`.
     ValueError
-        If `limit` is negative or not finite, `axis` is not one of `w`, or `out` has another shape, is read-only or not
-        C-contiguous, or lies partly over `w`.
+        If `limit` is negative or not finite, or `w` does not have the axis. If `out` has another shape, is read-only,
+        is not C-contiguous, or overlaps part of `w`.
 
     Notes
     -----
-    Norms are computed in double precision, for elements of any size: squares of float64 neither overflow nor underflow.
-    The same input gives the same bits for any number of threads. A vector with a NaN becomes NaN throughout; one with
-    an infinite element and no NaN is multiplied by limit / inf = 0: its infinite elements become NaN, the others 0.
+    A vector within the limit is unchanged to the last bit.
+
+    Norms are computed in double precision. Squares of float64 elements neither overflow nor underflow, for elements of
+    any size. The same input gives the same bits for any number of threads.
+
+    A vector with a NaN becomes NaN in all its elements. A vector with an infinite element and no NaN has the factor
+    limit / inf = 0: its infinite elements become NaN, and the others become 0.
 
     References
     ----------
@@ -162,51 +209,60 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     >>> fl.max_norm(w, 3.0, axis=0, out=w) is w
     True
     """
-    result: NDArray[Any] = call.max_norm(w, limit, axis, out)
+    result: NDArray[Any] = regularizers.max_norm(w, limit, axis, out)
     return result
 
 
 def dropout(x: ArrayLike, rate: float, seed: int, out: NDArray[Any] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Drop elements at random, and scale up the others so that the expectation stays: inverted dropout.
+    """Set random elements to 0 and scale up the others, so that the expectation stays the same (inverted dropout).
 
-    y = x / (1 - rate) where an element is kept, and 0 where it is dropped, whatever it was. Against co-adapted features
-    in training; leave it out in prediction.
+    Use it in training, to keep units from relying on each other (co-adapted features). Leave it out in prediction. For
+    each element of x::
+
+        y = x / (1 - rate)    if the element is kept
+        y = 0                 if the element is dropped, even if x is NaN
 
     Parameters
     ----------
     x : array_like
         Activations of any shape, float32 or float64.
     rate : float
-        The probability of an element to be dropped, in [0, 1], rounded to a multiple of 2^-32. 0 keeps everything, 1
-        drops everything.
+        The probability that an element is dropped, in [0, 1]. It is rounded to a multiple of 2^-32. With 0 all elements
+        are kept, and with 1 all are dropped.
     seed : int
-        From 0 to 2^64 - 1. Take another one for each layer and step: the same seed drops the same places.
+        The seed, from 0 to 2^64 - 1. Use another seed for each layer and each step: the same seed drops the same
+        positions.
     out : ndarray, optional
-        Where y goes: C-contiguous, of the shape and dtype of `x`. It may be `x` itself.
+        The array for y: C-contiguous, with the shape and dtype of `x`. It may be `x` itself.
 
     Returns
     -------
     y : ndarray
-        Of the shape and dtype of `x`.
+        The scaled elements and zeros, with the shape and dtype of `x`. It is `out`, if that is given.
     mask : ndarray of bool
-        True where an element is kept. The gradient by `x` is that by `y`, divided and dropped in the same way: see the
-        example.
+        True where an element is kept, in the shape of `x`.
 
     Raises
     ------
     TypeError
-        If `x` is not float32 or float64, `rate` not a number, `seed` not an integer, or `out` not an array of that
-        dtype.
+        If `x` is not float32 or float64, `rate` is not a number, `seed` is not an integer, or `out` is not an array of
+        the dtype of `x`.
     ValueError
-        If `rate` or `seed` is out of range, or `out` has another shape, is read-only or not C-contiguous, or lies
-        partly over `x`.
+        If `rate` or `seed` is out of range. If `out` has another shape, is read-only, is not C-contiguous, or overlaps
+        part of `x`.
 
     Notes
     -----
-    Whether an element is kept depends on `seed`, `rate` and its index in C order alone: not on dtype, memory layout,
-    CPU, number of threads or the elements that follow. Element i = 1024 k + 256 j + b, with j < 4 and b < 256, is
-    dropped if word j of Philox4x32-10 is less than rate 2^32; the counter is 256 k + b, the key is `seed`. With a
-    higher rate, the same seed drops the same elements and others.
+    Let grad_y be the gradient with respect to y. The gradient with respect to `x` is grad_y / (1 - rate) where `mask`
+    is True. Elsewhere it is 0.
+
+    Only `seed`, `rate` and the index of an element in C order decide whether the element is kept. The dtype, the memory
+    layout, the CPU, the number of threads and the elements that follow have no influence. A higher rate with the same
+    seed drops all of the same elements, and usually others too.
+
+    The random numbers come from Philox4x32-10. Write the index of an element as 1024 k + 256 j + b, with j < 4 and
+    b < 256. The element is dropped if word j of the generator is less than rate * 2^32. The counter of the generator is
+    256 k + b, and its key is `seed`.
 
     References
     ----------
@@ -224,11 +280,11 @@ def dropout(x: ArrayLike, rate: float, seed: int, out: NDArray[Any] | None = Non
     >>> mask
     array([ True,  True, False,  True, False, False])
 
-    The gradient by x, of that by y:
+    The gradient with respect to x, from the gradient with respect to y:
 
     >>> grad_y = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
     >>> np.where(mask, grad_y / (1 - 0.5), 0)
     array([2., 2., 0., 6., 0., 0.])
     """
-    result: tuple[NDArray[Any], NDArray[Any]] = call.dropout(x, rate, seed, out)
+    result: tuple[NDArray[Any], NDArray[Any]] = regularizers.dropout(x, rate, seed, out)
     return result

@@ -1,21 +1,24 @@
-"""Fixtures that give back what a test changes for the whole process."""
+"""Fixtures that restore what a test changes for the whole process."""
 
 import pytest
 
-from fastloss import _cpu
+pytest.register_assert_rewrite("tests.losses")
+
+from fastloss._core.calls.kernels import kernels, supported_levels  # noqa: E402
+from fastloss._core.cpu import threads  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def restore_threads_and_level(monkeypatch):
-    monkeypatch.setattr(_cpu, "_requested", _cpu._requested)
-    before = _cpu.kernels.level
+    monkeypatch.setattr(threads, "_requested", threads._requested)
+    before = kernels.level
     yield
-    if _cpu.kernels.level != before:
-        _cpu.kernels.select(before)
+    if kernels.level != before:
+        kernels.select(before)
 
 
-@pytest.fixture(params=_cpu.supported_levels())
+@pytest.fixture(params=supported_levels())
 def level(request):
     """Run the test once on each CPU level of this machine."""
-    _cpu.kernels.select(request.param)
+    kernels.select(request.param)
     return request.param

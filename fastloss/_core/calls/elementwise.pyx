@@ -1,0 +1,79 @@
+"""Elementwise losses: from the arguments to the kernel and back."""
+
+cimport numpy as cnp
+
+from fastloss._core.calls.kernels import kernels
+from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
+from fastloss._core.request import checks
+from fastloss._core.request.arguments cimport floating, like_gradient, real
+from fastloss._core.request.call cimport CHECK, RUN, Call
+from fastloss._core.request.domains cimport ANY
+
+cnp.import_array()
+
+cdef tuple ANYTHING = (ANY, ANY, ANY)  # the domains of operands that may be any number
+
+
+def elementwise(
+    declaration, int outputs, pred, target, tuple parameters, dict common, *, third=None, along_last_axis=None,
+    str kernel=None
+):
+    """Run an elementwise loss of `pred` and `target`, which have the same shape. The `target` of a penalty is None.
+
+    `third` is the third operand, if the declaration has one: an input with a gradient of its own. `along_last_axis` is
+    a pair: the name of a weight, and what the caller gave (a number, or one for each index of the last axis). A loss
+    has this or `third`, never both. `kernel` is the name in the driver's table, if that is not the name of the loss.
+    `common` are the arguments of every loss.
+    """
+    cdef tuple names = declaration.names, domains = declaration.domains
+    cdef bint has_target = names[1] is not None, has_third = names[2] is not None
+    p = floating(pred, names[0])
+    t = u = None
+    cdef tuple shape = p.shape, likes = (p,)
+    cdef Py_ssize_t third_inner = 1, size = cnp.PyArray_SIZE(p)
+    if has_target:
+        t = real(target, names[1], p.dtype)
+        if not cnp.PyArray_SAMESHAPE(t, p):
+            raise ValueError(f"{names[1]} must have the shape of {names[0]}, {shape}, not {t.shape}")
+    if has_third:
+        u, third_inner = third_operand(declaration.operands[2], third, p, names[0])
+        likes = (p, like_gradient(u, p.dtype))
+    elif along_last_axis is not None and along_last_axis[1] is not None:
+        names = names[:2] + along_last_axis[:1]
+        third = along_last_axis[1]
+        u = checks.weights_along_last_axis(third, names[2], p)
+    cdef Call call = Call(declaration, outputs, shape, parameters, common)
+    call.threads = threads_for(size, declaration.light)
+    # The inputs and the gradients.
+    call.stream = past_caches((2 + has_target + 2 * has_third) * cnp.PyArray_NBYTES(p))
+    if call.out is None:
+        call.allocate(likes, ())
+    else:
+        call.allocate(likes, ((names[0], pred, p, True), (names[1], target, t, True), (names[2], third, u, True)))
+    call.divide_by(sum_of_weights(call))
+    if size == 0 and has_third:  # its gradient is a sum over nothing
+        for gradient in (call.grads[1], call.hesses[1]):
+            if gradient is not None:
+                gradient[...] = 0
+    driver = kernels.elementwise
+    place = driver.LOSSES[declaration.name if kernel is None else kernel]
+    # If a result is written over an input, all elements must be valid before anything is written.
+    for call.stage in [CHECK, RUN] if call.in_place and domains != ANYTHING else [RUN]:
+        total = driver.run(call, place, (p, t, u), domains, third_inner)
+        if total is None:
+            checks.raise_outside(zip(names, (p, t, u), domains), p.dtype, call.weight)
+    return call.result(total)
+
+
+cdef tuple third_operand(third, given, cnp.ndarray pred, str pred_name):
+    """The third operand, and how many elements of pred belong to one of its elements."""
+    cdef tuple shape = (<object> pred).shape
+    cdef Py_ssize_t inner = 1
+    u = real(given, third.name, (<object> pred).dtype)
+    same_shape = third.shape == "pred"
+    if u.shape != (shape if same_shape else shape[:u.ndim]):
+        or_leading = "" if same_shape else " or of leading axes of it,"
+        raise ValueError(f"{third.name} must have the shape of {pred_name}, {shape},{or_leading} not {u.shape}")
+    for length in shape[u.ndim:]:
+        inner *= length
+    return u, inner

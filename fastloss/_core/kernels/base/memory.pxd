@@ -1,0 +1,63 @@
+"""Memory: addresses, clearing, prefetching, transposing, and stores that go past the caches."""
+
+from cython cimport floating
+cimport numpy as cnp
+
+from fastloss._core.kernels.base.vecmath cimport transpose4
+
+cdef extern from "stream.h" nogil:
+    void stream "fastloss_stream" (void* to, const void* x, size_t bytes) noexcept
+    void end_stream "fastloss_end_stream" () noexcept
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
+
+
+cdef inline void* address(cnp.ndarray array) noexcept:
+    """Where the elements of an array begin; NULL for None."""
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+cdef inline floating* at(const floating* x, Py_ssize_t offset) noexcept nogil:
+    """x + offset; NULL stays NULL. This also casts const away."""
+    return <floating*> x if x == NULL else <floating*> x + offset
+
+
+cdef inline floating* aligned(floating* x) noexcept nogil:
+    """The first address from x on that begins a cache line."""
+    return <floating*> ((<size_t> x + 63) & ~<size_t> 63)
+
+
+cdef inline void clear(floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = 0
+
+
+cdef inline void prefetch_all(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i < n:
+        prefetch(x + i)
+        i += 64 // sizeof(floating)  # a cache line
+
+
+cdef inline void transpose(
+    const floating* x, Py_ssize_t x_stride, Py_ssize_t rows, Py_ssize_t columns, floating* y, Py_ssize_t y_stride
+) noexcept nogil:
+    """y[j * y_stride + i] = x[i * x_stride + j].
+
+    It copies blocks of 4 x 4. The last block may overlap the one before. x and y must not overlap.
+    """
+    cdef Py_ssize_t i, j, row
+    if rows < 4 or columns < 4:
+        for i in range(rows):
+            for j in range(columns):
+                y[j * y_stride + i] = x[i * x_stride + j]
+        return
+    for i in range(0, rows, 4):
+        row = min(i, rows - 4)
+        for j in range(0, columns - 3, 4):
+            transpose4(x + row * x_stride + j, x_stride, y + j * y_stride + row, y_stride)
+        if columns % 4 != 0:
+            j = columns - 4
+            transpose4(x + row * x_stride + j, x_stride, y + j * y_stride + row, y_stride)

@@ -1,0 +1,289 @@
+"""The driver of the elementwise losses: tiles, conversions, weights, and gradients shared by a row.
+
+The .pxi files hold the losses: the math of each, and its place in the table.
+"""
+
+from cython cimport floating
+cimport numpy as cnp
+from libc.float cimport DBL_EPSILON, FLT_EPSILON
+from libc.math cimport INFINITY, NAN
+
+import numpy as np
+
+from fastloss._core.kernels.base.chunks cimport MAX_CHUNKS, Partial, chunk_size, run_job
+from fastloss._core.kernels.base.domains cimport any_outside_domain
+from fastloss._core.kernels.base.focal cimport power, power_by_halves
+from fastloss._core.kernels.base.job cimport Common, take_call
+from fastloss._core.kernels.base.loops cimport (
+    Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
+)
+from fastloss._core.kernels.base.memory cimport aligned, at, end_stream
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, operand
+from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
+from fastloss._core.kernels.base.vecmath cimport (
+    at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
+    log_near_one, normal, sqrt, tanh_from, times, x_minus_log1p
+)
+from fastloss._core.kernels.base.vecmath cimport log_cosh as log_of_cosh
+from fastloss._core.kernels.base.weights cimport weigh
+from fastloss._core.request.call cimport CHECK, ELEMENTWISE_OUTPUTS, GRAD, GRAD_2, HESS, HESS_2, VALUE, Call
+from fastloss._core.request.domains cimport Domain
+
+cnp.import_array()
+
+LOSSES = {}  # name -> place in the table
+cdef Table TABLE
+
+
+cdef add(str name, single_loops single, double_loops double_):
+    register(&TABLE, LOSSES, name, single, double_)
+
+
+include "regression.pxi"
+include "robust.pxi"
+include "likelihood.pxi"
+include "binary.pxi"
+include "margin.pxi"
+include "penalties.pxi"
+
+cdef float[TILE] SINGLE_ONES    # stand in for a missing operand
+cdef double[TILE] DOUBLE_ONES
+for _k in range(TILE):
+    SINGLE_ONES[_k] = DOUBLE_ONES[_k] = 1
+
+cdef struct Job:
+    Common common
+    Operand[3] inputs       # pred, target, third
+    Domain[3] domains       # of these
+    Py_ssize_t n            # elements
+    bint stream             # whether gradients go past the caches
+    double* boundary_sums   # four for each chunk: see Rows. NULL unless a row shares an element of the third operand.
+
+
+cdef inline const void* direct(const Operand* x, const Job* job, floating* as_type) noexcept nogil:
+    """The operand's memory if a tile of it can be used in place, else NULL."""
+    cdef int typenum = cnp.NPY_DOUBLE, k
+    if floating is float:
+        typenum = cnp.NPY_FLOAT
+    if x.typenum != typenum or x.inner != 1 or x.period < job.inputs[0].period:
+        return NULL
+    # If a derivative is written over an input, the loops get a copy of it. Otherwise the compiler would have to assume
+    # that each store changes what is still to be read.
+    for k in range(GRAD, ELEMENTWISE_OUTPUTS):
+        if x.data == job.common.out[k]:
+            return NULL
+    return x.data
+
+
+# Where the third operand has only leading axes of pred, each of its elements belongs to a row of pred. Its derivatives
+# are sums over that row.
+
+cdef struct Rows:
+    Py_ssize_t inner        # the length of a row
+    Py_ssize_t first        # the row that this chunk starts in
+    Py_ssize_t row          # the row that is being summed
+    double[2] total         # of its gradients, and of its second derivatives
+    double* boundary_sums   # totals of the chunk's first row, then of its last: neighbouring chunks may share these
+
+
+cdef void add_rows(Rows* rows, const Job* job, floating* tile, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """Add the gradients in tile[:n], and the second derivatives TILE after them, to their rows."""
+    cdef Py_ssize_t i = 0, row, run
+    cdef floating* out
+    cdef int k
+    while i < n:
+        row = (start + i) // rows.inner
+        run = min(n - i, (row + 1) * rows.inner - (start + i))
+        for k in range(2):
+            out = <floating*> job.common.out[GRAD_2 + k]
+            if out != NULL:
+                if row != rows.row:
+                    if rows.row == rows.first:
+                        rows.boundary_sums[k] = rows.total[k]
+                    else:
+                        out[rows.row] = <floating> rows.total[k]
+                    rows.total[k] = 0
+                rows.total[k] += ordered_sum(tile + k * TILE + i, run)
+        rows.row = row
+        i += run
+
+
+cdef void join_rows(const Job* job, floating* as_type) noexcept nogil:
+    """Write the sums of the rows that chunks begin and end with, adding their parts in order."""
+    cdef Py_ssize_t inner = job.inputs[2].inner, size = chunk_size(job.n, TILE), row, start, first, last
+    cdef const double* sums
+    cdef floating* out
+    cdef double total
+    cdef int k
+    for k in range(2):
+        out = <floating*> job.common.out[GRAD_2 + k]
+        if out != NULL:
+            sums = job.boundary_sums + k
+            row = start = 0
+            total = 0
+            while start < job.n:
+                first = start // inner
+                last = (min(job.n, start + size) - 1) // inner
+                total = sums[0] + (total if first == row else 0)
+                out[first] = <floating> total
+                if last != first:
+                    total = sums[2]
+                    out[last] = <floating> total
+                row = last
+                start += size
+                sums += 4
+
+
+cdef struct Memory:             # of a thread
+    const void* whole[3]        # operands that are used in place, else NULL
+    void* copies[3]             # a tile of each of the others
+    void* value
+    void* scratch
+    void* by_rows[2]            # derivatives with respect to the third operand, before they are summed
+
+
+cdef bint load_tile(
+    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
+) noexcept nogil:
+    """Set the operands of a tile; return whether one of their elements is outside its domain."""
+    cdef const floating* operands[3]
+    cdef bint invalid = False
+    cdef int k
+    for k in range(3):
+        operands[k] = at(<const floating*> memory.whole[k], start)
+        if job.inputs[k].data != NULL:
+            if operands[k] == NULL:
+                expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
+                operands[k] = <const floating*> memory.copies[k]
+            invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
+        elif floating is float:
+            operands[k] = SINGLE_ONES
+        else:
+            operands[k] = DOUBLE_ONES
+    tile.pred, tile.target, tile.third = operands[0], operands[1], operands[2]
+    return invalid
+
+
+cdef void place_outputs(
+    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, floating* as_type
+) noexcept nogil:
+    """Set where the outputs of a tile go."""
+    cdef int k
+    tile.out[VALUE] = NULL
+    if job.common.out[VALUE] != NULL:
+        tile.out[VALUE] = <floating*> job.common.out[VALUE] + start
+    elif job.common.sum_values:
+        tile.out[VALUE] = memory.value
+    for k in range(GRAD, ELEMENTWISE_OUTPUTS):
+        tile.out[k] = at(<floating*> job.common.out[k], start)
+    if job.boundary_sums != NULL:
+        for k in range(2):
+            tile.out[GRAD_2 + k] = NULL if job.common.out[GRAD_2 + k] == NULL else memory.by_rows[k]
+
+
+cdef void run_chunk(
+    const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, floating* as_type
+) noexcept nogil:
+    """Run elements start to stop, tile by tile."""
+    cdef floating[7 * TILE + 16] arrays
+    cdef floating* array = aligned(arrays)
+    cdef double[TILE] weights
+    cdef double* weight = NULL if job.common.weight.data == NULL else weights
+    cdef Memory memory
+    cdef Rows rows
+    cdef Tile tile
+    cdef Py_ssize_t i = start
+    cdef int k
+    for k in range(3):
+        memory.whole[k] = direct(&job.inputs[k], job, as_type)
+        memory.copies[k] = array + k * TILE
+    memory.value, memory.scratch = array + 3 * TILE, array + 4 * TILE
+    memory.by_rows[0], memory.by_rows[1] = array + 5 * TILE, array + 6 * TILE
+    rows.inner = job.inputs[2].inner
+    rows.first = rows.row = start // rows.inner
+    rows.total = [0, 0]
+    rows.boundary_sums = at(job.boundary_sums, 4 * chunk)
+    tile.first = memory.scratch
+    tile.stream = job.stream
+    tile.scale = job.common.scale_unweighted if weight == NULL else 1
+    while i < stop:
+        tile.n = min(TILE, stop - i)
+        if weight != NULL:
+            expand(&job.common.weight, i, weight, tile.n, <double*> array)  # the copies are not in use yet
+        sums.invalid |= load_tile(job, &memory, i, &tile, weight, as_type)
+        if job.common.stage != CHECK:
+            place_outputs(job, &memory, i, &tile, as_type)
+            run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
+            finish_tile(job, &tile, weight, sums, as_type)
+            if job.boundary_sums != NULL:
+                add_rows(&rows, job, <floating*> memory.by_rows[0], i, tile.n)
+        i += tile.n
+    if job.stream:
+        end_stream()
+    if job.boundary_sums != NULL:
+        for k in range(2):
+            rows.boundary_sums[k if rows.row == rows.first else 2 + k] = rows.total[k]
+
+
+cdef inline void finish_tile(
+    const Job* job, const Tile* tile, const double* weight, Partial* sums, floating* as_type
+) noexcept nogil:
+    """Sum the losses of a tile, and apply the sample weights."""
+    cdef floating* value = <floating*> tile.out[VALUE]
+    cdef int k
+    if job.common.sum_values:
+        sums.loss += ordered_sum(value, tile.n) if weight == NULL else weighted_sum(value, weight, tile.n)
+    if weight != NULL:
+        if job.common.out[VALUE] != NULL:
+            weigh(value, weight, 1, tile.n)
+        for k in range(GRAD, ELEMENTWISE_OUTPUTS):
+            weigh(<floating*> tile.out[k], weight, job.common.scale, tile.n)
+
+
+cdef void run_floats(
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+) noexcept nogil:
+    run_chunk(<const Job*> job, start, stop, chunk, sums, <float*> NULL)
+
+
+cdef void run_doubles(
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+) noexcept nogil:
+    run_chunk(<const Job*> job, start, stop, chunk, sums, <double*> NULL)
+
+
+def run(Call call, int loss, tuple inputs, tuple domains, Py_ssize_t third_inner):
+    """Run one loss over checked, C-contiguous arrays.
+
+    Return the weighted sum of the losses, or None if an element is outside its domain.
+
+    `inputs` are pred, target and a third operand, and `domains` are theirs. A missing array is None. An element of the
+    third operand belongs to `third_inner` elements of pred. If the loss has derivatives with respect to it, these are
+    sums over such a row.
+    """
+    cdef Job job
+    cdef Partial total
+    cdef cnp.ndarray pred = inputs[0], boundary_sums = None
+    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    cdef int k
+    take_call(&job.common, call, loss, single, single)
+    for k in range(3):
+        job.inputs[k] = operand(inputs[k], third_inner if k == 2 else 1)
+        job.domains[k] = domains[k]
+    job.n = cnp.PyArray_SIZE(pred)
+    job.boundary_sums = NULL
+    if third_inner != 1 and job.common.out[GRAD_2] != NULL:
+        boundary_sums = np.empty(4 * MAX_CHUNKS)
+        job.boundary_sums = <double*> cnp.PyArray_DATA(boundary_sums)
+    # Only gradients that are written once: weights and row sums would change them again.
+    job.stream = (
+        call.stream and job.common.out[GRAD] != NULL and job.common.out[HESS] == NULL and boundary_sums is None
+        and call.weight is None
+    )
+    total = run_job(run_floats if single else run_doubles, &job, job.n, TILE, call.threads)
+    if job.boundary_sums != NULL and call.stage != CHECK:
+        if single:
+            join_rows(&job, <float*> NULL)
+        else:
+            join_rows(&job, <double*> NULL)
+    return None if total.invalid else total.loss

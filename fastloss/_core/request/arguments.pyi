@@ -1,0 +1,5 @@
+from typing import Any
+
+def number(
+    x: Any, name: str, low: float = ..., high: float = ..., *, above: bool = False, below: bool = False
+) -> float: ...

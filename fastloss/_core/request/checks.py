@@ -1,0 +1,275 @@
+"""The slow checks of arguments: conversions, and every message.
+
+A message names the argument, what was expected and what came; for a bad element, its first position and value.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastloss._core.request.domains import EXPECTED, Domain, outside
+
+FLOAT64 = np.dtype(np.float64)
+#: The one-letter codes of the types that the kernels load: bool, every integer, float, double.
+LOADABLE = frozenset("?bBhHiIlLqQfd")
+
+
+def array(x: ArrayLike, name: str) -> NDArray[Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        hint = "" if name.endswith("weight") else ": fill it, and give ~mask as sample_weight"
+        raise TypeError(f"{name} must not be a masked array{hint}")
+    try:
+        return np.asarray(x)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name} cannot be made an array: {error}") from None
+
+
+def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return x itself if a kernel can read it in place.
+
+    Otherwise return a C-contiguous, aligned copy in native byte order.
+    """
+    # A number too large for float32 becomes inf. The kernel checks for that later.
+    with np.errstate(all="ignore"):
+        return np.require(x, dtype, ["C", "A"]).reshape(x.shape)  # np.require makes 0-d arrays 1-d
+
+
+def floating(x: ArrayLike, name: str) -> NDArray[Any]:
+    """An input that fixes the dtype of the result: float32 or float64."""
+    x = array(x, name)
+    if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} must be float32 or float64, not {x.dtype}")
+    return contiguous(x, x.dtype.newbyteorder("="))
+
+
+def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to `dtype`."""
+    x = array(x, name)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real (bool, integer or float), not {x.dtype}")
+    return contiguous(x, x.dtype.newbyteorder("=") if x.dtype.char in LOADABLE else dtype)
+
+
+def number(
+    x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> float:
+    """Return x as a float if it is a finite number in [low, high]. `above` excludes low. `below` excludes high."""
+    if isinstance(x, (str, bytes, bool, np.bool_)) or isinstance(x, np.ndarray) and x.ndim:
+        raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
+    try:
+        value = float(x)
+    except OverflowError:
+        x = value = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
+    inside = low <= value <= high and not (above and value == low) and not (below and value == high)
+    if not (math.isfinite(value) and inside):
+        if high < math.inf:
+            wanted = f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+        elif low > -math.inf:
+            wanted = f"finite and {'>' if above else '>='} {low:g}"
+        else:
+            wanted = "finite"
+        raise ValueError(f"{name} must be {wanted}, not {x!r}")
+    return value
+
+
+def flag(x: Any, name: str) -> bool:
+    if not isinstance(x, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, not {x!r}")
+    return bool(x)
+
+
+def index(x: Any, name: str) -> int:
+    """An integer, but not a bool."""
+    try:
+        if not isinstance(x, bool):
+            return operator.index(x)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be an integer, not {type(x).__name__}")
+
+
+def integer(x: Any, name: str) -> int:
+    """An integer that fits 64 bits."""
+    value = index(x, name)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must fit 64 bits, not {value}")
+    return value
+
+
+def raise_not_leading(weight: NDArray[Any], shape: tuple[int, ...]) -> NoReturn:
+    """Raise the error for sample weights whose shape is not the leading axes of the loss."""
+    raise ValueError(
+        f"sample_weight must have the shape of the leading axes of the loss, {shape} or fewer of these axes, "
+        f"not {weight.shape}"
+    )
+
+
+def seed(x: Any) -> int:
+    """The key of a random generator: 64 bits."""
+    value = index(x, "seed")
+    if not 0 <= value < 2**64:
+        raise ValueError(f"seed must be in [0, 2^64), not {value}")
+    return value
+
+
+def axis(x: Any, ndim: int, no_axis_message: str = "pred must have a class axis") -> int:
+    """One axis of an array, counted from the front.
+
+    `no_axis_message` begins the error message for an array without any axis.
+    """
+    k = index(x, "axis")
+    if ndim == 0:
+        raise ValueError(f"{no_axis_message}, and is 0-dimensional")
+    if not -ndim <= k < ndim:
+        raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {k}")
+    return k % ndim
+
+
+def class_labels(x: ArrayLike, name: str, n: int) -> NDArray[Any]:
+    """Labels of n samples: any integers."""
+    label = real(x, name, FLOAT64)
+    if label.shape != (n,):
+        raise ValueError(f"{name} must have shape {(n,)}, a label for each sample, not {label.shape}")
+    if n == 0:  # np.asarray([]) has dtype float64, so an empty list cannot show that it holds class labels
+        return np.zeros(0, np.int64)
+    if label.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold class labels of an integer dtype, not {np.asarray(x).dtype}")
+    return label
+
+
+def raise_not_for_classes(
+    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
+) -> NoReturn:
+    """Raise the error for a target that is neither class indices nor, where these are allowed, probabilities."""
+    if target.shape == batch:
+        dtype = np.asarray(given).dtype
+        raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
+    or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
+    others = (k for k in range(pred.ndim) if target.shape == pred.shape[:k] + pred.shape[k + 1 :])
+    hint = "".join(f": it would fit axis={k}" for k in others)
+    raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}{hint}")
+
+
+def check_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:
+    """Raise ValueError for the first weight that is negative or not finite. The message shows what was given for it."""
+    bad = outside(weight, Domain.WEIGHT)
+    if bad.any():
+        raise_first(given, bad, name, EXPECTED[Domain.WEIGHT])
+
+
+def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    given = real(x, "class_weight", FLOAT64)
+    if given.shape != (classes,):
+        raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
+    weight = contiguous(given, dtype)
+    check_weights(weight, "class_weight", given)
+    return weight
+
+
+def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDArray[Any]:
+    """A weight, or one for each index of the last axis of pred."""
+    given = real(x, name, FLOAT64)
+    if given.ndim and given.shape != pred.shape[-1:]:
+        raise ValueError(
+            f"{name} must be a number or have the shape of the last axis, {pred.shape[-1:]}, not {given.shape}"
+        )
+    weight = contiguous(given, pred.dtype)
+    check_weights(weight, name, given)
+    return weight
+
+
+def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
+    """Raise ValueError for the first element of x that is marked bad."""
+    position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
+    at = f"[{', '.join(map(str, position))}]" if position else ""
+    raise ValueError(f"{name}{at} = {x[position].item()!r} is not {expected}")
+
+
+def raise_outside(
+    inputs: Iterable[tuple[str, Any, Domain]], dtype: np.dtype[Any], weight: NDArray[Any] | None
+) -> NoReturn:
+    """Raise ValueError for the first element that has a weight other than 0 and is outside its domain.
+
+    Inputs are searched in order. Each is its name, its array and its domain. As in the kernels, an element is converted
+    to dtype first.
+    """
+    for name, x, domain in inputs:
+        if domain != Domain.ANY:
+            with np.errstate(all="ignore"):
+                bad = outside(x.astype(dtype), domain)
+            if weight is not None:
+                counts = weight.any(axis=tuple(range(x.ndim, weight.ndim)))
+                bad &= counts.reshape(counts.shape + (1,) * (x.ndim - counts.ndim))
+            if bad.any():
+                raise_first(x, bad, name, EXPECTED[domain])
+    raise ValueError("an element is outside its domain; did another thread change the array?")
+
+
+def invalid_labels(target: NDArray[Any], classes: int, ignore_index: int) -> NDArray[np.bool_]:
+    invalid: NDArray[np.bool_] = ~((target >= 0) & (target < classes) | (target == ignore_index))
+    return invalid
+
+
+def raise_class_target(
+    target: NDArray[Any], has_labels: bool, axis: int, classes: int, ignore_index: int, weight: NDArray[Any] | None
+) -> NoReturn:
+    """Raise ValueError for the first class index, or the first probability that counts, which is not valid."""
+    if has_labels:
+        bad = invalid_labels(target, classes, ignore_index)
+        raise_first(target, bad, "target", f"a class index in [0, {classes}) nor ignore_index ({ignore_index})")
+    bad = outside(target, Domain.UNIT_INTERVAL)
+    if weight is not None:
+        counts = weight.reshape(weight.shape + (1,) * (target.ndim - 1 - weight.ndim)) != 0
+        bad &= np.expand_dims(counts, axis)
+    raise_first(target, bad, "target", EXPECTED[Domain.UNIT_INTERVAL])
+
+
+def raise_term(
+    names: Iterable[str], pred: NDArray[Any], target: NDArray[Any], domains: tuple[Domain, Domain], axis: int,
+    weight: NDArray[Any] | None, class_weight: NDArray[Any] | None, ignore_index: int, has_labels: bool, one_class: bool
+) -> NoReturn:  # fmt: skip
+    """Raise ValueError for the first label, or the first element with a term that counts, which is not valid."""
+    along = (-1,) + (1,) * (pred.ndim - 1 - axis)  # the shape of a vector of classes
+    counts = np.ones(pred.shape, bool)
+    if weight is not None:
+        counts &= np.expand_dims(weight.reshape(weight.shape + (1,) * (pred.ndim - 1 - weight.ndim)) != 0, axis)
+    if class_weight is not None:
+        counts &= class_weight.reshape(along) != 0
+    if has_labels:
+        classes = pred.shape[axis]
+        if invalid_labels(target, classes, ignore_index).any():
+            raise_class_target(target, True, axis, classes, ignore_index, None)
+        label = np.expand_dims(target, axis)
+        counts &= label != ignore_index
+        if one_class:
+            counts &= label == np.arange(classes).reshape(along)
+    inputs = zip(names, (pred, target), (domains[0], Domain.ANY if has_labels else domains[1]), strict=True)
+    raise_outside(inputs, pred.dtype, counts)
+
+
+def parts(x: Any, name: str, n: int, what: str) -> None:
+    if not isinstance(x, tuple) or len(x) != n:
+        raise TypeError(f"{name} must be a tuple of {n} {what}")
+
+
+def output(x: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
+    """An array to write results into, in the shape and dtype of `like`."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array, not {type(x).__name__}")
+    if x.dtype != like.dtype:
+        raise TypeError(f"{name} must have dtype {like.dtype}, not {x.dtype}")
+    if x.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, not {x.shape}")
+    if not x.flags.c_contiguous or not x.flags.aligned:
+        raise ValueError(f"{name} must be C-contiguous and aligned")
+    if not x.flags.writeable:
+        raise ValueError(f"{name} must be writable, and is read-only")
+    return x

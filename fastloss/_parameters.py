@@ -1,0 +1,54 @@
+"""Parameters that several losses check and prepare alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastloss._core.request.arguments import number
+
+
+def smoothing(label_smoothing: float) -> tuple[float, float]:
+    """a and b of the smoothed label a + b t."""
+    label_smoothing = number(label_smoothing, "label_smoothing", 0, 1)
+    return label_smoothing / 2, 1 - label_smoothing
+
+
+def balance(alpha: float | None) -> tuple[float, float]:
+    """The weights of the positive and of the negative label."""
+    if alpha is None:
+        return 1.0, 1.0
+    alpha = number(alpha, "alpha", 0, 1)
+    return alpha, 1 - alpha
+
+
+def focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[float, ...]]:
+    """The kernel of a focal loss and its parameters. `kernels/base/focal.pxd` lists these."""
+    gamma = number(gamma, "gamma", 0)
+    halves = 2 * gamma
+    # The square of this stands for m^(gamma - 1) at m = 0. For gamma = 0 any finite number does: the loss multiplies by
+    # gamma.
+    root_at_0 = float(gamma == 1) if gamma >= 1 or gamma == 0 else math.inf
+    if halves > 15 or halves % 1:
+        return loss + "_any_gamma", (gamma, 0, *balance(alpha), 0, 0, 0, root_at_0)
+    whole, odd = divmod(int(halves), 2)
+    return loss, (gamma, odd, *balance(alpha), whole & 1, whole & 2, whole & 4, root_at_0)
+
+
+def robust(c: float) -> tuple[float, float]:
+    """The scale of a robust loss, and its reciprocal."""
+    c = number(c, "c", 0, above=True)
+    return c, 1 / c
+
+
+def norm_order(p: float) -> float:
+    """The order of a norm: from 1 to inf."""
+    if type(p) is float and p >= 1:  # the quick way: small calls notice each check
+        return p
+    if np.ndim(p) == 0 and p == math.inf:
+        return math.inf
+    p = number(p, "p")
+    if p < 1:
+        raise ValueError(f"p must be >= 1, or inf, not {p!r}")
+    return p

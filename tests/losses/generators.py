@@ -1,0 +1,125 @@
+"""Random inputs of the losses: functions of a random generator, a shape, and the class axis of the first input.
+
+The shape is that of the input itself. For class indices, and for parameters, it is the shape of the first input.
+"""
+
+import numpy as np
+
+from fastloss._core.request.domains import Domain
+
+
+def real(rng, shape, axis):
+    return 2 * rng.standard_normal(shape)
+
+
+def unit(rng, shape, axis):
+    """Numbers in [0, 1]; a third of them 0, a third 1."""
+    return rng.choice([0.0, 1.0, 0.5], shape) * rng.choice([1.0, rng.random()], shape)
+
+
+def inside_unit(rng, shape, axis):
+    return rng.uniform(0.02, 0.98, shape)
+
+
+def signs(rng, shape, axis):
+    return rng.choice([-1.0, 1.0], shape)
+
+
+def positive(rng, shape, axis):
+    return rng.uniform(0.2, 5, shape)
+
+
+def above_minus_one(rng, shape, axis):
+    return rng.exponential(2, shape) - 0.8
+
+
+def counts(rng, shape, axis):
+    return rng.poisson(1.5, shape).astype(float)
+
+
+def amounts(rng, shape, axis):
+    """Numbers >= 0, a third of them 0."""
+    return rng.exponential(2, shape) * rng.choice([0, 1, 1], shape)
+
+
+def variance(rng, shape, axis):
+    return rng.uniform(0.3, 4, shape)
+
+
+def labels(rng, shape, axis):
+    return rng.integers(0, shape[axis], np.delete(shape, axis))
+
+
+def labels_some_ignored(rng, shape, axis):
+    return np.where(rng.random(np.delete(shape, axis)) < 0.3, -100, labels(rng, shape, axis))
+
+
+def probabilities(rng, shape, axis):
+    t = rng.random(shape) * (rng.random(shape) < 0.7)
+    return t / np.maximum(t.sum(axis, keepdims=True), 1e-3)
+
+
+def log_probabilities(rng, shape, axis):
+    z = 2 * rng.standard_normal(shape)
+    return z - np.log(np.exp(z).sum(axis, keepdims=True))
+
+
+def weight_per_class(rng, shape, axis):
+    return rng.choice([0.5, 1.0, 2.0, 3.5], shape[axis])
+
+
+def weight_of_last_axis(rng, shape, axis):
+    return rng.uniform(0.5, 4, shape[-1:])
+
+
+def variance_of_samples(rng, shape, axis):
+    return variance(rng, shape[:1], None)
+
+
+def variance_of_all(rng, shape, axis):
+    return variance(rng, (), None)
+
+
+def zeros_and_ones(rng, shape, axis):
+    return rng.choice([0.0, 1.0], shape)
+
+
+def labels_in_batch(rng, shape, axis):
+    """Labels with about five samples of each class."""
+    return rng.integers(0, 1 + shape[0] // 5, shape)
+
+
+def scale(rng, shape, axis):
+    return rng.uniform(0.5, 2, shape)
+
+
+def bias(rng, shape, axis):
+    return rng.uniform(-3, 3, shape)
+
+
+BY_DOMAIN = {
+    Domain.ANY: real,
+    Domain.UNIT_INTERVAL: unit,
+    Domain.PROBABILITY: inside_unit,
+    Domain.NOT_NEGATIVE: variance,
+    Domain.SIGN: signs,
+    Domain.ZERO_OR_ONE: zeros_and_ones,
+}
+
+
+def generator_of(declared):
+    """The generator of an input whose case names none."""
+    if declared.shape == "classes":
+        return labels
+    if declared.shape == "number":
+        return scale
+    if declared.shape == "batch" and declared.domain == Domain.ANY:
+        return labels_in_batch
+    return BY_DOMAIN[declared.domain]
+
+
+def shape_of(declared, shape, axis):
+    """The shape that a generator is called with, from the shape of the first input."""
+    if declared.shape == "number":
+        return ()
+    return tuple(np.delete(shape, axis).tolist()) if declared.shape == "batch" else shape

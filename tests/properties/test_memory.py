@@ -1,0 +1,58 @@
+"""Apart from its results, a call needs a fixed amount of memory."""
+
+import tracemalloc
+
+import numpy as np
+
+import fastloss as fl
+from tests.losses.cases import IN_BATCH
+from tests.losses.comparing import like
+from tests.losses.support import ONE_OF_EACH, for_each, not_in_batch, peak_of
+
+
+@for_each(ONE_OF_EACH, not_in_batch)
+def test_no_temporaries_that_grow(case):
+    fl.set_num_threads(2)
+
+    def peaks(n):
+        problem = case.problem((n, 5), -1, np.float32)
+        weight = problem.weight(1)
+        out, out_2 = like((problem.differentiated, problem.differentiated))
+        yield peak_of(lambda: problem.value())
+        yield peak_of(lambda: problem.value_and_grad(out=out))
+        yield peak_of(lambda: problem.value_and_grad(out=out, sample_weight=weight))
+        if case.hessian:
+            yield peak_of(lambda: problem.grad_and_hess(out=(out, out_2), sample_weight=weight))
+
+    for small, big in zip(peaks(2**12), peaks(2**14), strict=True):
+        assert big < 2 * 256 * 1024
+        assert big <= small + 4096
+
+
+def reads_its_target_as_it_is(case):
+    """Whether a target is read without a converted copy. Softmax converts probabilities to the dtype of `pred`."""
+    return "target" in case.inputs and not case.in_batch and (case.family != "classes" or case.class_indices)
+
+
+@for_each(ONE_OF_EACH, reads_its_target_as_it_is)
+def test_targets_of_other_dtypes_are_not_copied_as_a_whole(case):
+    n = 2**15
+    problem = case.problem((n, 4), -1, np.float32)
+    out = like(problem.differentiated)
+    for dtype in "bHiq" if case.class_indices else "?bHiqfd":
+        other = problem.with_(target=np.ones(problem.target.shape, dtype))
+        weight = np.ones(n, dtype)
+        assert peak_of(lambda x=other, w=weight: x.value_and_grad(out=out, sample_weight=w)) < 256 * 1024
+
+
+@for_each({case.name: case for case in IN_BATCH}.values())
+def test_a_batch_needs_far_less_memory_than_all_similarities(case):
+    n = 4096
+    problem = case.problem((n, 8), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        problem.value_and_grad()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * n * n / 8

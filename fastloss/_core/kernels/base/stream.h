@@ -10,8 +10,7 @@
 #endif
 
 /* Copy a few results that the kernel does not read again. A usual store first reads the line of the cache that it
-changes,
- * and evicts another. Few at a time: the processor computes the next while these are on their way. */
+ * changes, and evicts another. Few at a time: the processor computes the next while these are on their way. */
 static inline __attribute__((always_inline)) void fastloss_stream(void *to, const void *from, size_t bytes) {
     char *target = (char *)to;
     const char *source = (const char *)from;

@@ -35,9 +35,9 @@ cdef enum:
 # cancel. The rest is called spread: probabilities, or the smoothing of a label. A plain label has no spread part.
 #
 # The loss uses log sum q_c p_c. Its derivative with respect to z_c is s_c - p_c, where s_c = q_c p_c / sum q_c p_c is
-# the share of the class. No share underflows if exp(z_c - PEAK) does not. For LOG_OF_SUM it can, if the largest exp(z_c
-# - PEAK) of the target classes is below exp(-NEGLIGIBLE_EXP). Then exp(z_c - PEAK) of the target classes is multiplied
-# by one factor. Shares and other sums stay the same. The code calls that lifting.
+# the share of the class. No share underflows if exp(z_c - PEAK) does not. For LOG_OF_SUM it can. So exp(z_c - PEAK) of
+# the target classes is multiplied by one factor if the largest of them is below exp(-NEGLIGIBLE_EXP). Shares and other
+# sums stay the same. The code calls that lifting.
 #
 # HITS and MISSES are sums of the spread part when they are gathered. loss_and_coefficients overwrites them: HITS
 # becomes the sum of both parts, and MISSES becomes 1 - p_t for LOG_OF_SUM.

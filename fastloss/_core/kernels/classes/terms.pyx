@@ -122,7 +122,7 @@ cdef inline const floating* read(
     cdef const Operand* x = &job.inputs[k]
     cdef int j
     cdef bint copied = x.typenum != job.inputs[0].typenum
-    # If a derivative is written over an input: see `direct` in elementwise/driver.pyx.
+    # If a derivative is written over an input, the loops get a copy: see `direct` in elementwise/driver.pyx.
     for j in range(GRAD, ELEMENTWISE_OUTPUTS):
         copied |= x.data == job.common.out[j]
     if not copied:

@@ -142,7 +142,7 @@ cdef struct Memory:             # of a thread
     void* by_rows[2]            # derivatives with respect to the third operand, before they are summed
 
 
-cdef bint load_tile(
+cdef inline bint load_tile(
     const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
 ) noexcept nogil:
     """Set the operands of a tile; return whether one of their elements is outside its domain."""
@@ -164,7 +164,7 @@ cdef bint load_tile(
     return invalid
 
 
-cdef void place_outputs(
+cdef inline void place_outputs(
     const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, floating* as_type
 ) noexcept nogil:
     """Set where the outputs of a tile go."""

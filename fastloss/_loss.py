@@ -142,7 +142,8 @@ class Loss(Generic[P]):
         defaults = COMMON | {"reduction": declaration.reduction}
         common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in defaults.items()]
         self.__signature__ = inspect.Signature([p.replace(annotation=p.empty) for p in (*own, *common)])
-        self.__doc__ = documentation(declaration, inspect.cleandoc(function.__doc__ or ""))
+        if function.__doc__:  # python -OO drops docstrings
+            self.__doc__ = documentation(declaration, inspect.cleandoc(function.__doc__))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Return the value: a float, or an array for ``reduction="none"``."""
@@ -171,14 +172,17 @@ class Loss(Generic[P]):
 
     def _method(self, name: str) -> Method:
         method = Method(self._function, OUTPUTS_OF[name])
-        summary = inspect.cleandoc(getattr(Loss, name).__doc__).partition("\n")[0]
+        doc = None
+        if self.__doc__:
+            summary = inspect.cleandoc(getattr(Loss, name).__doc__).partition("\n")[0]
+            doc = f"{summary}\n\nThe arguments are those of `{self.__name__}`:\n\n{self.__doc__}"
         vars(method).update(
             __self__=self,
             __name__=name,
             __qualname__=f"{self.__name__}.{name}",
             __module__=self.__module__,
             __signature__=self.__signature__,
-            __doc__=f"{summary}\n\nThe arguments are those of `{self.__name__}`:\n\n{self.__doc__}",
+            __doc__=doc,
         )
         return method
 

@@ -8,6 +8,7 @@ import pytest
 
 import fastloss as fl
 from tests.losses.support import LOSSES, each_loss, methods_of
+from tests.machine.processes import run_python
 
 COMMON = ["sample_weight", "reduction", "normalizer", "out"]
 SECTIONS = ["Parameters", "Returns", "Notes", "References", "Examples"]
@@ -70,3 +71,12 @@ def test_the_package_names_every_loss():
 @pytest.mark.parametrize("name", [n for n in fl.__all__ if n not in LOSSES])
 def test_other_public_names_have_a_docstring(name):
     assert getattr(fl, name).__doc__
+
+
+def test_losses_work_without_docstrings():
+    """As under python -OO."""
+    code = "import fastloss as fl; print(fl.mse.__doc__, [getattr(fl.mse, name)([1.0], [3.0]) for name in METHODS])"
+    code = code.replace("METHODS", str(methods_of(fl.mse)))
+    assert (
+        run_python(code, PYTHONOPTIMIZE="2") == "None [array([-4.]), (4.0, array([-4.])), (array([-4.]), array([2.]))]"
+    )

@@ -40,8 +40,8 @@ reduction : {{"mean", "sum", "none"}}, default "{reduction}"
 normalizer : float, optional
     A number > 0 that replaces the sum of the weights under "mean".
 out : ndarray or tuple of ndarray, optional
-    Where a method writes the derivatives. It has their structure, shape and dtype, and is C-contiguous. It may be
-    the input itself.
+    Where a method writes the derivatives: an array, or a tuple of arrays, like what the method returns for them.
+    It may be the first input itself. See `fastloss.Loss`.
 
 """
 
@@ -89,15 +89,16 @@ class Loss(Generic[P]):
         gradient. A class index is checked even if its weight is 0.
     ``reduction="mean"``
         "none" is the array of the weighted losses, w loss, where w is the sample weight. "sum" is sum(w loss). "mean"
-        divides this sum by the sum of the weights, which is sum(w) for most losses. In some losses the target has a
-        weight too: see the Notes of the loss. If the weights add up to 0, the value is 0.0 and the gradient 0. The
-        penalties `l1`, `l2` and `elastic_net` have the default "sum".
+        divides this sum by sum(w), or by the number of losses if there are no weights. Losses with `class_weight`
+        multiply w by the weight of the target: see their Notes. If the weights add up to 0, the value is 0.0 and the
+        gradient 0. Penalties on weights have the default "sum".
     ``normalizer=None``
         A number > 0 that replaces the sum of the weights under "mean". Use it when you compute a batch in parts.
     ``out=None``
-        Where a method writes derivatives. `out` holds the derivatives only. For one gradient it is an array. For
-        several, it is a tuple. For `grad_and_hess`, it is a pair of these. Each array has the shape and the dtype of
-        its derivative, and is C-contiguous. It may be the input itself.
+        Where a method writes derivatives. For `grad` and `value_and_grad` it is an array, or a tuple of arrays if the
+        loss has several gradients. For `grad_and_hess` it is the pair (gradient, Hessian), each of that form. Each
+        array has the shape and the dtype of its derivative, and is C-contiguous. It may be an input that has a
+        gradient.
 
     Notes
     -----

@@ -86,7 +86,7 @@ class Loss(Generic[P]):
     ``sample_weight=None``
         Weights >= 0, as an array. Its shape is that of the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)``
         for a loss of shape ``(N, D)``. An element with weight 0 is ignored: NaN or inf in it reaches neither value nor
-        gradient. A class index is checked even if its weight is 0.
+        gradient, and its label may be anything.
     ``reduction="mean"``
         "none" is the array of the weighted losses, w loss, where w is the sample weight. "sum" is sum(w loss). "mean"
         divides this sum by sum(w), or by the number of losses if there are no weights. Losses with `class_weight`

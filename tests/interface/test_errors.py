@@ -274,10 +274,10 @@ def test_labels_out_of_range(dtype, shape, axis):
                 fl.cross_entropy(logits, label, axis=axis)
 
 
-def test_labels_are_checked_under_weight_zero_too():
-    """They are indices into memory, whatever they weigh."""
-    with raises(ValueError, "target[1] = 4 is not a class index in [0, 4) nor ignore_index (-100)"):
-        fl.cross_entropy(Z, [0, 4, 1], sample_weight=[1, 0, 1])
+def test_the_first_label_that_has_a_weight_is_named():
+    for loss in (fl.cross_entropy, fl.nll, fl.multiclass_hinge):
+        with raises(ValueError, "target[2] = 5 is not a class index in [0, 4) nor ignore_index (-100)"):
+            loss(Z, [0, 4, 5], sample_weight=[1, 0, 1])
     with raises(ValueError, "target[1] = 4 is not a class index in [0, 4) nor ignore_index (7)"):
         fl.cross_entropy(Z, [0, 4, 7], ignore_index=7)
     with raises(ValueError, "target = -1 is not a class index in [0, 4) nor ignore_index (-100)"):

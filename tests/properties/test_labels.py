@@ -105,6 +105,24 @@ def test_ignored_samples_are_ignored(case):
 
 
 @for_each(cases_of_labels())
+@pytest.mark.parametrize("bad", [-1, 255, 2**31 - 1, -(2**63), 2**63 - 1])
+def test_an_index_with_weight_zero_may_be_anything(case, bad):
+    for shape in SHAPES:
+        problem, label, weight = of_labels(case, shape)
+        kept = np.random.default_rng(2).random(label.shape) < 0.6
+        for options in (problem.options, problem.options | {"class_weight": weight}):
+            clean = problem.with_(options)
+            filled = clean.with_(target=np.where(kept, label, bad))
+            for common in ({"normalizer": 2.0}, *({"reduction": reduction} for reduction in REDUCTIONS)):
+                common |= {"sample_weight": 1.5 * kept}
+                for a, b in zip(*(leaves(x.everything(**common)) for x in (filled, clean)), strict=True):
+                    assert np.array_equal(a, b)
+            out = np.copy(clean.pred)
+            filled.with_(pred=out).grad(sample_weight=kept, out=out)
+            assert np.array_equal(out, clean.grad(sample_weight=kept))
+
+
+@for_each(cases_of_labels())
 def test_everything_ignored(case):
     for shape in SHAPES:
         problem, label, weight = of_labels(case, shape)

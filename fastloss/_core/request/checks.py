@@ -188,6 +188,8 @@ def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDAr
 
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
     """Raise ValueError for the first element of x that is marked bad."""
+    if not bad.any():
+        raise ValueError(f"{name} has an element that is not {expected}; did another thread change the array?")
     position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
     at = f"[{', '.join(map(str, position))}]" if position else ""
     raise ValueError(f"{name}{at} = {x[position].item()!r} is not {expected}")
@@ -213,22 +215,29 @@ def raise_outside(
     raise ValueError("an element is outside its domain; did another thread change the array?")
 
 
-def invalid_labels(target: NDArray[Any], classes: int, ignore_index: int) -> NDArray[np.bool_]:
+def is_weighted(weight: NDArray[Any] | None, ndim: int) -> NDArray[np.bool_]:
+    """Whether a sample has a weight other than 0, in `ndim` axes. Those that `weight` lacks have length 1."""
+    weight = np.ones(()) if weight is None else weight
+    counts: NDArray[np.bool_] = weight.reshape(weight.shape + (1,) * (ndim - weight.ndim)) != 0
+    return counts
+
+
+def invalid_labels(
+    target: NDArray[Any], classes: int, ignore_index: int, weight: NDArray[Any] | None
+) -> NDArray[np.bool_]:
+    """Which labels with a weight other than 0 are neither class indices nor `ignore_index`."""
     invalid: NDArray[np.bool_] = ~((target >= 0) & (target < classes) | (target == ignore_index))
-    return invalid
+    return invalid & is_weighted(weight, target.ndim)
 
 
 def raise_class_target(
     target: NDArray[Any], has_labels: bool, axis: int, classes: int, ignore_index: int, weight: NDArray[Any] | None
 ) -> NoReturn:
-    """Raise ValueError for the first class index, or the first probability that counts, which is not valid."""
+    """Raise ValueError for the first class index or probability that counts and is not valid."""
     if has_labels:
-        bad = invalid_labels(target, classes, ignore_index)
+        bad = invalid_labels(target, classes, ignore_index, weight)
         raise_first(target, bad, "target", f"a class index in [0, {classes}) nor ignore_index ({ignore_index})")
-    bad = outside(target, Domain.UNIT_INTERVAL)
-    if weight is not None:
-        counts = weight.reshape(weight.shape + (1,) * (target.ndim - 1 - weight.ndim)) != 0
-        bad &= np.expand_dims(counts, axis)
+    bad = outside(target, Domain.UNIT_INTERVAL) & np.expand_dims(is_weighted(weight, target.ndim - 1), axis)
     raise_first(target, bad, "target", EXPECTED[Domain.UNIT_INTERVAL])
 
 
@@ -236,17 +245,15 @@ def raise_term(
     names: Iterable[str], pred: NDArray[Any], target: NDArray[Any], domains: tuple[Domain, Domain], axis: int,
     weight: NDArray[Any] | None, class_weight: NDArray[Any] | None, ignore_index: int, has_labels: bool, one_class: bool
 ) -> NoReturn:  # fmt: skip
-    """Raise ValueError for the first label, or the first element with a term that counts, which is not valid."""
+    """Raise ValueError for the first label, or the first element with a term, that counts and is not valid."""
     along = (-1,) + (1,) * (pred.ndim - 1 - axis)  # the shape of a vector of classes
-    counts = np.ones(pred.shape, bool)
-    if weight is not None:
-        counts &= np.expand_dims(weight.reshape(weight.shape + (1,) * (pred.ndim - 1 - weight.ndim)) != 0, axis)
+    counts = np.ones(pred.shape, bool) & np.expand_dims(is_weighted(weight, pred.ndim - 1), axis)
     if class_weight is not None:
         counts &= class_weight.reshape(along) != 0
     if has_labels:
         classes = pred.shape[axis]
-        if invalid_labels(target, classes, ignore_index).any():
-            raise_class_target(target, True, axis, classes, ignore_index, None)
+        if invalid_labels(target, classes, ignore_index, weight).any():
+            raise_class_target(target, True, axis, classes, ignore_index, weight)
         label = np.expand_dims(target, axis)
         counts &= label != ignore_index
         if one_class:

@@ -24,21 +24,22 @@ cdef inline Labels labels_of(cnp.ndarray pred, cnp.ndarray target, Py_ssize_t cl
 cdef inline bint read_labels(
     const Labels* labels, Py_ssize_t start, long long* label, double* weight, Py_ssize_t n, bint* ignored
 ) noexcept nogil:
-    """Load the labels of samples start to start + n. Return whether one of them is invalid.
+    """Load the labels of samples start to start + n. Return whether one with a weight other than 0 is invalid.
 
     A sample whose label is invalid or ignored gets the label 0 and the weight 0. Unless `ignored` is NULL, it is set to
     whether there is such a sample.
     """
     cdef long long beyond = -1 if labels.ignore_index != -1 else -2  # stands for labels from 2^63 on: never valid
-    cdef long long invalid = 0, dropped = 0, outside
+    cdef unsigned long long classes = labels.classes
+    cdef long long ignore_index = labels.ignore_index, invalid = 0, dropped = 0, outside
     cdef Py_ssize_t i
     load_labels(labels.data, labels.typenum, start, label, n, beyond)
     for i in range(n):
-        outside = (label[i] < 0) | (label[i] >= labels.classes)
-        invalid |= outside & (label[i] != labels.ignore_index)
+        outside = <unsigned long long> label[i] >= classes  # a negative label becomes huge
+        invalid |= outside & (label[i] != ignore_index) & (weight[i] != 0)
         # Invalid labels are replaced even in the run that follows the check of all labels: another thread may write to
         # the array in between.
-        outside |= label[i] == labels.ignore_index
+        outside |= label[i] == ignore_index
         dropped |= outside
         weight[i] = 0 if outside else weight[i]
         label[i] = 0 if outside else label[i]

@@ -32,8 +32,8 @@ else:
 
 COMMON_PARAMETERS = """\
 sample_weight : array_like, optional
-    Weights >= 0, in the shape of the unreduced loss or of its leading axes. An element with weight 0 is ignored,
-    even if it is NaN.
+    Weights >= 0, in the shape of the unreduced loss or of its leading axes. An axis of length 1 stands for the whole
+    axis. An element with weight 0 is ignored, even if it is NaN.
 reduction : {{"mean", "sum", "none"}}, default "{reduction}"
     "sum" adds the weighted losses. "mean" divides this sum by the sum of the weights. "none" returns each weighted
     loss.
@@ -85,8 +85,9 @@ class Loss(Generic[P]):
 
     ``sample_weight=None``
         Weights >= 0, as an array. Its shape is that of the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)``
-        for a loss of shape ``(N, D)``. An element with weight 0 is ignored: NaN or inf in it reaches neither value nor
-        gradient, and its label may be anything.
+        for a loss of shape ``(N, D)``. An axis of length 1 stands for the whole axis: ``(N, 1)``, ``(1, D)``. An
+        element with weight 0 is ignored: NaN or inf in it reaches neither value nor gradient, and its label may be
+        anything.
     ``reduction="mean"``
         "none" is the array of the weighted losses, w loss, where w is the sample weight. "sum" is sum(w loss). "mean"
         divides this sum by sum(w), or by the number of losses if there are no weights. Losses with `class_weight`

@@ -72,12 +72,12 @@ def test_sample_weight(case):
     problem = case.small()
     batch = problem.batch
     too_long = (*batch, 1)
-    for shape in [(), (1,), (5,), (6, 1), (1, 5), (5, 6), too_long]:
+    for shape in [(), (5,), (2, 1), (1, 6), (5, 6), (0, 5), too_long]:
         for method in case.methods:
             with raises(
                 ValueError,
                 f"sample_weight must have the shape of the leading axes of the loss, {batch} or fewer of these axes, "
-                f"not {shape}",
+                f"where 1 stands for a whole axis, not {shape}",
             ):
                 getattr(problem, method)(sample_weight=np.ones(shape))
     first, second, where = (2, 4, "2") if len(batch) == 1 else ((2, 3), (4, 0), "2, 3")
@@ -231,6 +231,17 @@ def test_elements_outside_the_domain_of_their_input(case, dtype, place):
             weight = np.ones(problem.batch)
             weight[place if case.has_axis else at] = 0
             problem.value_and_grad(sample_weight=weight)  # it is ignored
+
+
+def test_the_first_element_that_counts_is_named():
+    """Under a weight for whole axes too."""
+    target = np.array([[2.0, 0, 1], [3, 4, 0]])
+    for (i, j), weight in {(0, 0): [[1, 1, 0]], (1, 0): [[0], [1]], (1, 1): [[0, 1, 1]]}.items():
+        with raises(ValueError, f"target[{i}, {j}] = {target[i, j]} is not in [0, 1]"):
+            fl.brier(np.zeros((2, 3)), target, sample_weight=weight)
+        for loss in (fl.cross_entropy, fl.kl_divergence):
+            with raises(ValueError, f"target[{i}, 0, {j}] = {target[i, j]} is not in [0, 1]"):
+                loss(np.zeros((2, 1, 3)), target[:, np.newaxis], axis=1, sample_weight=weight)
 
 
 @for_each(ONE_OF_EACH, lambda case: len(case.domains) > 1)

@@ -269,10 +269,13 @@ class Problem:
             assert all(x.dtype == self.pred.dtype for x in as_tuple(actual))
             assert_close(actual, wanted, ulp, sizes)
 
-    def weight(self, ndim=None, seed=0):
-        """Random weights for the first `ndim` axes of the batch, a quarter of them 0."""
+    def weight(self, ndim=None, seed=0, whole=()):
+        """Random weights for the first `ndim` axes of the batch, a quarter of them 0.
+
+        Axes in `whole` get the length 1.
+        """
         rng = np.random.default_rng(seed)
-        shape = self.batch[:ndim]
+        shape = tuple(1 if k in whole else n for k, n in enumerate(self.batch[:ndim]))
         return rng.uniform(0.1, 3, shape) * (rng.random(shape) < 0.75)
 
     def with_(self, options=None, **inputs):

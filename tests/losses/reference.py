@@ -861,7 +861,7 @@ def batches(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None
     first = inputs[0]
     n, dtype = len(first), wider(first.dtype)
     inputs = [x if x.dtype.kind in "iu" else np.asarray(x, dtype) for x in map(np.asarray, inputs)]
-    w = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
+    w = np.ones(n) if sample_weight is None else np.broadcast_to(sample_weight, n).astype(float)
     kept = w != 0
     with np.errstate(all="ignore"):
         values, slopes, size = loss(*(x[kept] if x.ndim else x for x in inputs), w[kept], **parameters)

@@ -21,6 +21,7 @@ def test_no_temporaries_that_grow(case):
         yield peak_of(lambda: problem.value())
         yield peak_of(lambda: problem.value_and_grad(out=out))
         yield peak_of(lambda: problem.value_and_grad(out=out, sample_weight=weight))
+        yield peak_of(lambda: problem.value_and_grad(out=out, sample_weight=problem.weight(whole=(0,))))
         if case.hessian:
             yield peak_of(lambda: problem.grad_and_hess(out=(out, out_2), sample_weight=weight))
 

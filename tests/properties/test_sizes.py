@@ -111,17 +111,18 @@ OF_CLASSES = [case for case in CASES if case.of_classes]
     dtype=st.sampled_from([np.float32, np.float64]),
     reduction=st.sampled_from(["mean", "sum", "none"]),
     weighted=st.integers(-1, 4),
+    whole=st.sets(st.integers(0, 3)),
     weight_dtype=st.sampled_from([np.float32, np.float64, np.int16]),
     transposed=st.booleans(),
 )
 @settings(max_examples=300, derandomize=True, deadline=None)
-def test_any_shape_and_weights(case, shape, dtype, reduction, weighted, weight_dtype, transposed):
+def test_any_shape_and_weights(case, shape, dtype, reduction, weighted, whole, weight_dtype, transposed):
     if not case.takes_any_shape and not shape:
         shape, weighted = [1], abs(weighted)
     problem = case.problem(tuple(shape), dtype=dtype, seed=len(shape))
     common = {"reduction": reduction}
     if len(shape[:1]) <= weighted <= len(shape):
-        common["sample_weight"] = np.ceil(problem.weight(weighted)).astype(weight_dtype)
+        common["sample_weight"] = np.ceil(problem.weight(weighted, whole=whole)).astype(weight_dtype)
     if transposed:
         problem = problem.with_(pred=problem.pred.T.copy().T)
     problem.assert_as_expected(**common)
@@ -140,14 +141,15 @@ def problems_of_classes(draw):
     problem=problems_of_classes(),
     reduction=st.sampled_from(["mean", "sum", "none"]),
     weighted=st.integers(-1, 3),
+    whole=st.sets(st.integers(0, 3)),
     in_place=st.booleans(),
     fortran=st.booleans(),
 )
 @settings(max_examples=500, derandomize=True, deadline=None)
-def test_any_shape_axis_and_options(problem, reduction, weighted, in_place, fortran):
+def test_any_shape_axis_and_options(problem, reduction, weighted, whole, in_place, fortran):
     common = {"reduction": reduction}
     if 0 < weighted <= len(problem.batch):
-        common["sample_weight"] = problem.weight(weighted)
+        common["sample_weight"] = problem.weight(weighted, whole=whole)
     if fortran:
         problem = problem.each(np.asfortranarray)
     problem.assert_as_expected(24, **common)

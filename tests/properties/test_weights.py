@@ -1,5 +1,7 @@
 """Sample weights: their shapes, their scale, and elements with weight 0."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,47 @@ def test_weights_are_for_the_leading_axes_of_the_loss(case, dtype):
                 actual, expected = (problem.everything(sample_weight=w, reduction=reduction) for w in (weight, full))
                 for a, b in zip(leaves(actual), leaves(expected), strict=True):
                     assert_close(a, b, 40, largest(b))
+
+
+@each_case
+@each_dtype
+def test_an_axis_of_length_one_stands_for_the_whole_axis(case, dtype):
+    """For each choice of axes. The shapes are of one tile and of several, with up to three axes apart."""
+    shapes = [((9, 5), 1)] if case.in_batch else [((2, 3, 4, 2, 3), -1), ((6, 5, 3, 130), -1)]
+    if case.has_axis and not case.in_batch:
+        shapes = [((2, 3, 3, 4, 2, 3), 2), ((7, 3, 5, 80), 1)]
+    for shape, axis in shapes:
+        problem = case.problem(shape, axis, dtype)
+        axes = range(len(problem.batch))
+        for whole in (x for n in axes for x in itertools.combinations(axes, n + 1)):
+            weight = problem.weight(whole=whole)
+            full = np.broadcast_to(weight, problem.batch).copy()
+            for reduction in REDUCTIONS:
+                actual, expected = (problem.everything(sample_weight=w, reduction=reduction) for w in (weight, full))
+                for a, b in zip(leaves(actual), leaves(expected), strict=True):
+                    if reduction == "mean":  # the sum of the weights is rounded otherwise
+                        assert_close(a, b, 40, largest(b))
+                    else:
+                        assert_same_bits(a, b)
+        problem.assert_as_expected(sample_weight=problem.weight(whole=axes[1:2]))
+
+
+def test_axes_of_length_one_by_hand():
+    pred, target = np.array([[1.0, 2, 3], [4, 5, 6]]), np.zeros((2, 3))
+    assert fl.mse(pred, target, sample_weight=[[2.0], [1.0]]) == (2 * 14 + 77) / 9
+    assert fl.mse(pred, target, sample_weight=[[1.0, 0, 3]]) == (1 + 16 + 3 * (9 + 36)) / 8
+    assert fl.mse(pred, target, sample_weight=[3.0]) == 91 / 6
+    assert fl.mse.grad(pred, target, sample_weight=[[1.0, 0, 3]], reduction="sum").tolist() == [[2, 0, 18], [8, 0, 36]]
+    volume = np.arange(24.0).reshape(2, 3, 4)
+    weight = np.array([[[1.0, 0, 2, 0]], [[0, 3, 0, 0]]])
+    assert fl.mae(volume, np.zeros_like(volume), sample_weight=weight, reduction="sum") == 12 + 2 * 18 + 3 * 51
+    assert fl.mae(volume, np.zeros_like(volume), sample_weight=weight) == 201 / 18
+
+
+def test_no_axis_is_the_only_one_of_a_weight_for_a_loss_without_axes():
+    assert fl.mse(np.array(3.0), 1.0, sample_weight=2.0, reduction="sum") == 8
+    with pytest.raises(ValueError, match=r"not \(1,\)$"):
+        fl.mse(np.array(3.0), 1.0, sample_weight=[2.0])
 
 
 @each_case

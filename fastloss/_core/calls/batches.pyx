@@ -94,13 +94,14 @@ cdef class Batch:
         call.allocate(tuple(likes), tuple(checked))
         sum_of_weights(call)  # for its checks
 
-        self.rows, self.positives = sorted_samples(call.weight, labels, n)
+        weight = None if call.weight is None else np.broadcast_to(call.weight, n)
+        self.rows, self.positives = sorted_samples(weight, labels, n)
         if self.rows is not None:
             arrays = [x[self.rows] for x in arrays]
         elif call.in_place:
             arrays = [x.copy() for x in arrays]
         self.vectors = tuple(arrays)
-        weight = np.ones(n) if call.weight is None else call.weight.astype(float)
+        weight = np.ones(n) if weight is None else weight.astype(float)
         if self.rows is not None:
             weight = weight[self.rows]
         if needs_positives:

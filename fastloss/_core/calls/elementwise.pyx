@@ -30,13 +30,13 @@ def elementwise(
     p = floating(pred, names[0])
     t = u = None
     cdef tuple shape = p.shape, likes = (p,)
-    cdef Py_ssize_t third_inner = 1, size = cnp.PyArray_SIZE(p)
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(p)
     if has_target:
         t = real(target, names[1], p.dtype)
         if not cnp.PyArray_SAMESHAPE(t, p):
             raise ValueError(f"{names[1]} must have the shape of {names[0]}, {shape}, not {t.shape}")
     if has_third:
-        u, third_inner = third_operand(declaration.operands[2], third, p, names[0])
+        u = third_operand(declaration.operands[2], third, p, names[0])
         likes = (p, like_gradient(u, p.dtype))
     elif along_last_axis is not None and along_last_axis[1] is not None:
         names = names[:2] + along_last_axis[:1]
@@ -59,21 +59,18 @@ def elementwise(
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
     # If a result is written over an input, all elements must be valid before anything is written.
     for call.stage in [CHECK, RUN] if call.in_place and domains != ANYTHING else [RUN]:
-        total = driver.run(call, place, (p, t, u), domains, third_inner)
+        total = driver.run(call, place, (p, t, u), domains)
         if total is None:
             checks.raise_outside(zip(names, (p, t, u), domains), p.dtype, call.weight)
     return call.result(total)
 
 
-cdef tuple third_operand(third, given, cnp.ndarray pred, str pred_name):
-    """The third operand, and how many elements of pred belong to one of its elements."""
+cdef third_operand(third, given, cnp.ndarray pred, str pred_name):
+    """The third operand, checked."""
     cdef tuple shape = (<object> pred).shape
-    cdef Py_ssize_t inner = 1
     u = real(given, third.name, (<object> pred).dtype)
     same_shape = third.shape == "pred"
     if u.shape != (shape if same_shape else shape[:u.ndim]):
         or_leading = "" if same_shape else " or of leading axes of it,"
         raise ValueError(f"{third.name} must have the shape of {pred_name}, {shape},{or_leading} not {u.shape}")
-    for length in shape[u.ndim:]:
-        inner *= length
-    return u, inner
+    return u

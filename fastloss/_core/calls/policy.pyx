@@ -1,9 +1,13 @@
 """What the calls of all families decide alike: threads, stores past the caches, and the sum of the sample weights."""
 
+cimport numpy as cnp
+
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.cpu.threads import get_num_threads
 from fastloss._core.request import checks
 from fastloss._core.request.call cimport Call
+
+cnp.import_array()
 
 # An input of fewer elements runs on the calling thread, which keeps the GIL. To wake other threads, 0.03 ms where they
 # sleep, would cost more than they save. If an element is little work beside its memory traffic, twice as many elements
@@ -31,12 +35,12 @@ cdef bint past_caches(Py_ssize_t nbytes) except -1:
 
 cdef double sum_of_weights(Call call) except? -1:
     """The sum of the sample weights over the unreduced loss, after a check of them."""
-    cdef double total = 1
+    cdef double elements = 1, total
+    for length in call.shape:
+        elements *= length
     if call.weight is None:
-        for length in call.shape:
-            total *= length
-        return total
+        return elements
     total = kernels.weights.sum_weights(call.weight, call.threads)
     if total != total:
         checks.check_weights(call.weight, "sample_weight", call.weight)
-    return total * call.weight_inner
+    return total * (elements / max(1, cnp.PyArray_SIZE(call.weight)))

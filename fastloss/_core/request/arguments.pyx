@@ -38,12 +38,12 @@ cdef floating_as(x, dtype):
 
 
 cdef cnp.ndarray leading_weights(x, tuple shape):
-    """Sample weights, whose shape is the leading axes of the unreduced loss."""
+    """Sample weights, whose shape is the leading axes of the unreduced loss, or 1 for a whole axis."""
     cdef cnp.ndarray weight = real(x, "sample_weight", checks.FLOAT64)
     cdef int ndim = cnp.PyArray_NDIM(weight), k
     cdef bint fits = ndim <= len(shape) and (ndim > 0 or len(shape) == 0)
     for k in range(ndim if fits else 0):
-        fits = fits and cnp.PyArray_DIM(weight, k) == <Py_ssize_t> shape[k]
+        fits = fits and (cnp.PyArray_DIM(weight, k) == 1 or cnp.PyArray_DIM(weight, k) == <Py_ssize_t> shape[k])
     if not fits:
         checks.raise_not_leading(weight, shape)
     return weight

@@ -31,7 +31,6 @@ cdef class Call:
     cdef tuple parameters           # numbers for the kernel
     cdef tuple shape                # of the unreduced loss
     cdef cnp.ndarray weight         # sample weights, or None
-    cdef Py_ssize_t weight_inner    # elements of the unreduced loss that share a weight
     cdef Stage stage
     cdef int threads                # 0: the input is so small that the GIL is kept
     cdef bint stream                # whether gradients go past the caches

@@ -38,7 +38,6 @@ cdef class Call:
         self.parameters = parameters
         self.shape = shape
         self.taken = ()
-        self.weight_inner = 1
         self.stage = RUN
         reduction = declaration.reduction
         if common:
@@ -58,8 +57,6 @@ cdef class Call:
             raise TypeError("out goes with grad, value_and_grad and grad_and_hess: a value needs no array")
         if self.sample_weight is not None:
             self.weight = arguments.leading_weights(self.sample_weight, shape)
-            for length in shape[self.weight.ndim:]:
-                self.weight_inner *= length
 
     cdef bint wants(self, int output) noexcept:
         return self.outputs >> output & 1

@@ -108,7 +108,7 @@ def raise_not_leading(weight: NDArray[Any], shape: tuple[int, ...]) -> NoReturn:
     """Raise the error for sample weights whose shape is not the leading axes of the loss."""
     raise ValueError(
         f"sample_weight must have the shape of the leading axes of the loss, {shape} or fewer of these axes, "
-        f"not {weight.shape}"
+        f"where 1 stands for a whole axis, not {weight.shape}"
     )
 
 
@@ -175,7 +175,7 @@ def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[A
 
 
 def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDArray[Any]:
-    """A weight, or one for each index of the last axis of pred."""
+    """A weight, or one for each index of the last axis of pred, behind axes of length 1 for the others."""
     given = real(x, name, FLOAT64)
     if given.ndim and given.shape != pred.shape[-1:]:
         raise ValueError(
@@ -183,7 +183,7 @@ def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDAr
         )
     weight = contiguous(given, pred.dtype)
     check_weights(weight, name, given)
-    return weight
+    return weight.reshape((1,) * (pred.ndim - 1) + weight.shape) if weight.ndim else weight
 
 
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:

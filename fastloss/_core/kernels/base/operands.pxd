@@ -1,10 +1,13 @@
 """Operands of any real dtype: how the kernels load and convert them, tile by tile."""
 
+from cpython.pyport cimport PY_SSIZE_T_MAX
 from cython cimport floating
 cimport numpy as cnp
+from libc.string cimport memcpy
 
 cdef enum:
     TILE = 1024     # elements
+    MAX_OUTER = 32  # Of an operand. Each stands for four elements of the result or more, of which there are below 2^63.
 
 ctypedef fused number:
     signed char
@@ -56,25 +59,56 @@ cdef inline void load(const void* source, int typenum, Py_ssize_t start, floatin
 
 
 cdef struct Operand:
-    # Element i of the result meets element (i // inner) % period of the operand.
+    # Element i of the result meets element (i // inner) % period of the operand, if there are no outer axes. Each of
+    # these adds (i // every) % length, times the elements of the operand that the axes before it span.
     const void* data        # NULL for a missing operand
     int typenum
     Py_ssize_t inner        # neighbouring elements of the result that share an element of the operand
-    Py_ssize_t period       # elements of the operand
+    Py_ssize_t period       # neighbouring elements of the operand until the result meets the first of them again
+    int n_outer
+    Py_ssize_t[MAX_OUTER] every, length
 
 
-cdef inline Operand operand(cnp.ndarray array, Py_ssize_t inner):
-    """An array, of which each element belongs to `inner` elements of the result; or None, for which inner is 1."""
-    cdef Operand x
+cdef inline void take_operand(Operand* x, cnp.ndarray array, tuple shape):
+    """Set x to an array, or to None. `shape` is that of the result.
+
+    The axes of the array are the leading ones of the result. An axis of length 1 stands for the whole axis, and so does
+    each axis that the array lacks.
+    """
+    cdef Py_ssize_t every = 1, length = 1, n
+    cdef int k = len(shape), pairs = 0
     x.data = NULL
     x.typenum = 0
     x.inner = x.period = 1
-    if array is not None:
-        x.data = cnp.PyArray_DATA(array)
-        x.typenum = cnp.PyArray_TYPE(array)
-        x.inner = inner
-        x.period = max(1, cnp.PyArray_SIZE(array))
-    return x
+    x.n_outer = 0
+    if array is None:
+        return
+    x.data = cnp.PyArray_DATA(array)
+    x.typenum = cnp.PyArray_TYPE(array)
+    # From the last axis to the first. Axes that the array has or lacks side by side are one.
+    while k > 0:
+        k -= 1
+        n = shape[k]
+        if n > 1 and k < cnp.PyArray_NDIM(array) and cnp.PyArray_DIM(array, k) > 1:
+            length *= n
+        elif n > 1:
+            if length > 1:
+                add_axis(x, pairs, every, length)
+                pairs += 1
+                every *= length
+                length = 1
+            every *= n
+    if length > 1 or pairs == 0:
+        add_axis(x, pairs, every, length)
+
+
+cdef inline void add_axis(Operand* x, int pairs, Py_ssize_t every, Py_ssize_t length) noexcept:
+    """Set the first pair of `every` and `length`, or an outer one."""
+    if pairs == 0:
+        x.inner, x.period = every, length
+    else:
+        x.every[pairs - 1], x.length[pairs - 1] = every, length
+        x.n_outer = pairs
 
 
 cdef inline void expand(
@@ -84,22 +118,37 @@ cdef inline void expand(
 
     `scratch` holds TILE elements. It is not used if x.inner is 1.
     """
-    cdef Py_ssize_t done = 0, row = start // x.inner, skip = start % x.inner, k, rows, stop
+    cdef Py_ssize_t repeats = x.every[0] if x.n_outer > 0 else PY_SSIZE_T_MAX
+    cdef Py_ssize_t done = 0, first, base, step, stop, end, last, row, skip, k, rows
     while done < n:
-        # The next stretch of x, without wrapping; then each of its elements `inner` times.
-        rows = min((skip + n - done + x.inner - 1) // x.inner, x.period - row % x.period)
-        if x.inner == 1:
-            load(x.data, x.typenum, row % x.period, target + done, rows)
-            done += rows
-        else:
-            load(x.data, x.typenum, row % x.period, scratch, rows)
-            for k in range(rows):
-                stop = min(n, done + x.inner - skip)
-                while done < stop:
-                    target[done] = scratch[k]
-                    done += 1
-                skip = 0
-        row += rows
+        # Up to `stop`, the same `period` elements of x repeat. They begin at `base`.
+        first = done
+        stop = min(n, done + repeats - (start + done) % repeats)
+        base, step = 0, x.period
+        for k in range(x.n_outer):
+            base += (start + done) // x.every[k] % x.length[k] * step
+            step *= x.length[k]
+        row, skip = (start + done) // x.inner, (start + done) % x.inner
+        end = min(stop, done + x.inner * x.period)
+        while done < end:
+            # The next stretch of x, without wrapping; then each of its elements `inner` times.
+            rows = min((skip + end - done + x.inner - 1) // x.inner, x.period - row % x.period)
+            if x.inner == 1:
+                load(x.data, x.typenum, base + row % x.period, target + done, rows)
+                done += rows
+            else:
+                load(x.data, x.typenum, base + row % x.period, scratch, rows)
+                for k in range(rows):
+                    last = min(end, done + x.inner - skip)
+                    while done < last:
+                        target[done] = scratch[k]
+                        done += 1
+                    skip = 0
+            row += rows
+        while done < stop:
+            k = min(done - first, stop - done)
+            memcpy(target + done, target + first, k * sizeof(floating))
+            done += k
 
 
 ctypedef fused integer:

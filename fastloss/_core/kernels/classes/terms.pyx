@@ -24,7 +24,7 @@ from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
 from fastloss._core.kernels.base.memory cimport address, aligned, at, clear, end_stream, prefetch_all
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, load, operand
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, load, take_operand
 from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, exp, exp_difference_and_fall, expm1, expm1_minus_x, fabs, gap_near_one, log, log1p_01, log1p_and_gap,
@@ -403,11 +403,11 @@ def run(
     job.one_class = one_class
     job.outer, job.classes, job.inner = shape
     job.labels = labels_of(pred, target, job.classes, ignore_index)
-    job.inputs[0] = operand(pred, 1)
-    job.inputs[1] = operand(target if job.labels.data == NULL else None, 1)
+    take_operand(&job.inputs[0], pred, (<object> pred).shape)
+    take_operand(&job.inputs[1], target if job.labels.data == NULL else None, (<object> pred).shape)
     for k in range(2):
         job.domains[k] = domains[k]
-    job.class_weight = operand(class_weight, job.inner)
+    take_operand(&job.class_weight, None if class_weight is None else class_weight.reshape(1, -1), shape)
     job.weight_of = <const double*> address(class_weight)
     choose_tiles(&job)
     # Second derivatives do not go past the caches: see base/loops.pxd.

@@ -18,7 +18,7 @@ from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
 from fastloss._core.kernels.base.memory cimport aligned, at, end_stream
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, operand
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, take_operand
 from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
@@ -252,14 +252,14 @@ cdef void run_doubles(
     run_chunk(<const Job*> job, start, stop, chunk, sums, <double*> NULL)
 
 
-def run(Call call, int loss, tuple inputs, tuple domains, Py_ssize_t third_inner):
+def run(Call call, int loss, tuple inputs, tuple domains):
     """Run one loss over checked, C-contiguous arrays.
 
     Return the weighted sum of the losses, or None if an element is outside its domain.
 
-    `inputs` are pred, target and a third operand, and `domains` are theirs. A missing array is None. An element of the
-    third operand belongs to `third_inner` elements of pred. If the loss has derivatives with respect to it, these are
-    sums over such a row.
+    `inputs` are pred, target and a third operand, and `domains` are theirs. A missing array is None. The axes of target
+    and the third operand are the leading ones of pred, where 1 stands for a whole axis. If the loss has derivatives
+    with respect to the third operand, its axes are as long as those of pred. The derivatives are sums over the others.
     """
     cdef Job job
     cdef Partial total
@@ -268,11 +268,11 @@ def run(Call call, int loss, tuple inputs, tuple domains, Py_ssize_t third_inner
     cdef int k
     take_call(&job.common, call, loss, single, single)
     for k in range(3):
-        job.inputs[k] = operand(inputs[k], third_inner if k == 2 else 1)
+        take_operand(&job.inputs[k], inputs[k], call.shape)
         job.domains[k] = domains[k]
     job.n = cnp.PyArray_SIZE(pred)
     job.boundary_sums = NULL
-    if third_inner != 1 and job.common.out[GRAD_2] != NULL:
+    if job.inputs[2].inner != 1 and job.common.out[GRAD_2] != NULL:
         boundary_sums = np.empty(4 * MAX_CHUNKS)
         job.boundary_sums = <double*> cnp.PyArray_DATA(boundary_sums)
     # Only gradients that are written once: weights and row sums would change them again.

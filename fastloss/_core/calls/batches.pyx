@@ -25,7 +25,6 @@ from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
 from fastloss._core.request.arguments cimport floating, floating_as, real
 from fastloss._core.request.call cimport VALUE, Call
-from fastloss._core.request.checks import FLOAT64
 
 cnp.import_array()
 
@@ -77,7 +76,7 @@ cdef class Batch:
             raise ValueError(f"{names[0]} must hold vectors of at least one element, and has shape {first.shape}")
         cdef list arrays = [], likes = [], checked = []
         for name, given in zip(names, vectors):
-            x = real(given, name, first.dtype) if arrays else first
+            x = real(given, name) if arrays else first
             if x.shape != first.shape:
                 raise ValueError(f"{name} must have the shape of {names[0]}, {first.shape}, not {x.shape}")
             arrays.append(floating_as(x, first.dtype))
@@ -145,7 +144,7 @@ cdef class Batch:
 def a_number(given, str name):
     """An input that is a number, as a float."""
     if type(given) is not float:
-        x = real(given, name, FLOAT64)
+        x = real(given, name)
         if x.ndim:
             raise ValueError(f"{name} must be a number, not an array of shape {x.shape}")
         given = float(x)

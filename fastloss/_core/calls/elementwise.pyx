@@ -32,7 +32,7 @@ def elementwise(
     cdef tuple shape = p.shape, likes = (p,)
     cdef Py_ssize_t size = cnp.PyArray_SIZE(p)
     if has_target:
-        t = real(target, names[1], p.dtype)
+        t = real(target, names[1])
         if not cnp.PyArray_SAMESHAPE(t, p):
             raise ValueError(f"{names[1]} must have the shape of {names[0]}, {shape}, not {t.shape}")
     if has_third:
@@ -68,7 +68,7 @@ def elementwise(
 cdef third_operand(third, given, cnp.ndarray pred, str pred_name):
     """The third operand, checked."""
     cdef tuple shape = (<object> pred).shape
-    u = real(given, third.name, (<object> pred).dtype)
+    u = real(given, third.name)
     same_shape = third.shape == "pred"
     if u.shape != (shape if same_shape else shape[:u.ndim]):
         or_leading = "" if same_shape else " or of leading axes of it,"

@@ -42,7 +42,7 @@ def terms(
         has_labels = cnp.PyArray_NDIM(t) < cnp.PyArray_NDIM(p)
         weighs = has_labels or class_weight is not None
     else:
-        t = real(target, names[1], dtype)
+        t = real(target, names[1])
         if not cnp.PyArray_SAMESHAPE(t, p):
             shapes = (<object> p).shape, (<object> t).shape
             raise ValueError(f"{names[1]} must have the shape of {name}, {shapes[0]}, not {shapes[1]}")

@@ -32,7 +32,7 @@ def vectors(
     if shape[axis] == 0:
         raise ValueError(f"{name} must hold vectors of at least one element, and has shape {shape}")
     for k in range(1, len(names)):
-        x = real(arrays[k], names[k], (<object> first).dtype)
+        x = real(arrays[k], names[k])
         if not cnp.PyArray_SAMESHAPE(x, first):
             raise ValueError(f"{names[k]} must have the shape of {name}, {shape}, not {x.shape}")
         inputs += (x,)
@@ -41,7 +41,7 @@ def vectors(
     cdef tuple batch = shape[:axis]
     y = None
     if label_name is not None:
-        y = real(label, label_name, checks.FLOAT64)
+        y = real(label, label_name)
         if y.shape != batch:
             raise ValueError(
                 f"{label_name} must have the shape of {name} without the last axis, {batch}, not {y.shape}"

@@ -7,8 +7,8 @@ cdef enum Overlap:
     SAME        # exactly the same bytes
     PARTLY
 
-cdef floating(x, str name)
-cdef real(x, str name, dtype)
+cdef floating(x, str name, bint half=*)
+cdef real(x, str name)
 cdef floating_as(x, dtype)
 cdef cnp.ndarray leading_weights(x, tuple shape)
 cdef tuple class_shape(cnp.ndarray pred, axis, str no_axis_message=*)

@@ -14,20 +14,35 @@ from fastloss._core.request import checks
 cnp.import_array()
 
 
-cdef floating(x, str name):
-    """An input that fixes the dtype of the result: a C-contiguous array of float32 or float64."""
-    if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
-        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE:
-            return x
-    return checks.floating(x, name)
+cdef int BFLOAT16 = -1  # NumPy's number of this type, which may differ between processes; -1 until an input has it
 
 
-cdef real(x, str name, dtype):
-    """An input of any real dtype that the kernels load: bool, integers, float32 and float64. C-contiguous."""
+cdef bint is_half(cnp.ndarray x):
+    """Whether the elements are float16 or bfloat16."""
+    global BFLOAT16
+    cdef int typenum = cnp.PyArray_TYPE(x)
+    if cnp.PyArray_ISUSERDEF(x) and typenum != BFLOAT16 and checks.is_bfloat16((<object> x).dtype):
+        BFLOAT16 = typenum
+    return typenum == cnp.NPY_FLOAT16 or typenum == BFLOAT16
+
+
+cdef floating(x, str name, bint half=False):
+    """An input that fixes the dtype of the result: a C-contiguous array of half precision, float32 or float64."""
     if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
-        if 0 <= cnp.PyArray_TYPE(x) <= cnp.NPY_DOUBLE:
+        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE or half and is_half(x):
             return x
-    return checks.real(x, name, dtype)
+    x = checks.floating(x, name)
+    if not half and is_half(x):
+        raise TypeError(f"{name} must be float32 or float64, not {x.dtype}")
+    return x
+
+
+cdef real(x, str name):
+    """An input of any real dtype that the kernels load: bool, integers and floats to 64 bits. C-contiguous."""
+    if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
+        if 0 <= cnp.PyArray_TYPE(x) <= cnp.NPY_DOUBLE or is_half(x):
+            return x
+    return checks.real(x, name)
 
 
 cdef floating_as(x, dtype):
@@ -39,7 +54,7 @@ cdef floating_as(x, dtype):
 
 cdef cnp.ndarray leading_weights(x, tuple shape):
     """Sample weights, whose shape is the leading axes of the unreduced loss, or 1 for a whole axis."""
-    cdef cnp.ndarray weight = real(x, "sample_weight", checks.FLOAT64)
+    cdef cnp.ndarray weight = real(x, "sample_weight")
     cdef int ndim = cnp.PyArray_NDIM(weight), k
     cdef bint fits = ndim <= len(shape) and (ndim > 0 or len(shape) == 0)
     for k in range(ndim if fits else 0):
@@ -83,7 +98,7 @@ cdef tuple outer_length_inner(cnp.ndarray x, int axis):
 
 cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index, bint takes_probabilities):
     """The target, and ignore_index. Class indices have the shape of the batch, probabilities that of pred."""
-    cdef cnp.ndarray array = real(target, "target", checks.FLOAT64)
+    cdef cnp.ndarray array = real(target, "target")
     cdef bint has_labels = (<object> array).shape == batch
     # np.asarray([]) has dtype float64, so an empty list cannot show that it holds class indices.
     if has_labels and cnp.PyArray_SIZE(array) == 0:

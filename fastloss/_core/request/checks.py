@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._core.request.domains import EXPECTED, Domain, outside
 
-FLOAT64 = np.dtype(np.float64)
-#: The one-letter codes of the types that the kernels load: bool, every integer, float, double.
-LOADABLE = frozenset("?bBhHiIlLqQfd")
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+#: The one-letter codes of NumPy's types that the kernels load: bool, every integer, half, float, double.
+LOADABLE = frozenset("?bBhHiIlLqQefd")
 
 
 def array(x: ArrayLike, name: str) -> NDArray[Any]:
@@ -40,20 +40,31 @@ def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.require(x, dtype, ["C", "A"]).reshape(x.shape)  # np.require makes 0-d arrays 1-d
 
 
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether this is bfloat16 of the package ml_dtypes, in either byte order."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.name == "bfloat16"
+
+
+def computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that losses of this dtype are computed in."""
+    return FLOAT64 if dtype == FLOAT64 else FLOAT32
+
+
 def floating(x: ArrayLike, name: str) -> NDArray[Any]:
-    """An input that fixes the dtype of the result: float32 or float64."""
+    """An input that fixes the dtype of the result."""
     x = array(x, name)
-    if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
-        raise TypeError(f"{name} must be float32 or float64, not {x.dtype}")
+    if x.dtype.char not in "efd" and not is_bfloat16(x.dtype):
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
     return contiguous(x, x.dtype.newbyteorder("="))
 
 
-def real(x: ArrayLike, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to `dtype`."""
+def real(x: ArrayLike, name: str) -> NDArray[Any]:
+    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to float64."""
     x = array(x, name)
-    if x.dtype.kind not in "biuf":
+    if x.dtype.kind not in "biuf" and not is_bfloat16(x.dtype):
         raise TypeError(f"{name} must be real (bool, integer or float), not {x.dtype}")
-    return contiguous(x, x.dtype.newbyteorder("=") if x.dtype.char in LOADABLE else dtype)
+    loadable = x.dtype.char in LOADABLE or x.dtype.kind == "V"
+    return contiguous(x, x.dtype.newbyteorder("=") if loadable else FLOAT64)
 
 
 def number(
@@ -135,7 +146,7 @@ def axis(x: Any, ndim: int, no_axis_message: str = "pred must have a class axis"
 
 def class_labels(x: ArrayLike, name: str, n: int) -> NDArray[Any]:
     """Labels of n samples: any integers."""
-    label = real(x, name, FLOAT64)
+    label = real(x, name)
     if label.shape != (n,):
         raise ValueError(f"{name} must have shape {(n,)}, a label for each sample, not {label.shape}")
     if n == 0:  # np.asarray([]) has dtype float64, so an empty list cannot show that it holds class labels
@@ -166,7 +177,7 @@ def check_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:
 
 
 def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    given = real(x, "class_weight", FLOAT64)
+    given = real(x, "class_weight")
     if given.shape != (classes,):
         raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
     weight = contiguous(given, dtype)
@@ -176,12 +187,12 @@ def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[A
 
 def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDArray[Any]:
     """A weight, or one for each index of the last axis of pred, behind axes of length 1 for the others."""
-    given = real(x, name, FLOAT64)
+    given = real(x, name)
     if given.ndim and given.shape != pred.shape[-1:]:
         raise ValueError(
             f"{name} must be a number or have the shape of the last axis, {pred.shape[-1:]}, not {given.shape}"
         )
-    weight = contiguous(given, pred.dtype)
+    weight = contiguous(given, computed_in(pred.dtype))
     check_weights(weight, name, given)
     return weight.reshape((1,) * (pred.ndim - 1) + weight.shape) if weight.ndim else weight
 

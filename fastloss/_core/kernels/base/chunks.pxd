@@ -3,21 +3,26 @@
 A tile is as much as fits the L1 cache. A chunk is a run of whole tiles that one thread takes at a time; threads take
 chunks as they become free. The partition does not depend on the number of threads, and the sums of the chunks are added
 in order. So the result has the same bits for any number of threads.
+
+The stack of a thread may be small: 128 KiB on some systems. So large arrays are in memory that `run_job` allocates.
 """
 
-from cython.parallel cimport prange
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cython.parallel cimport prange, threadid
 
 cdef enum:
-    MAX_CHUNKS = 2048   # bounds the memory for partial sums, whatever the size of the input
+    MAX_CHUNKS = 512        # bounds the memory for partial sums, whatever the size of the input
+    MAX_ON_STACK = 32768    # bytes of memory that a call with the GIL takes from the stack
+    LINE = 64               # bytes of a line of the cache
 
 cdef struct Partial:        # what a chunk adds up
     double loss             # weighted losses
     double target_weight    # weights that the targets bring to the mean
     bint invalid            # whether an element is outside its domain
 
-# Runs items start to stop of a job. `chunk` is the number of this chunk.
+# Runs items start to stop of a job. `chunk` is the number of this chunk. `memory` belongs to the thread.
 ctypedef void (*chunk_function)(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil
 
 
@@ -28,16 +33,20 @@ cdef inline Py_ssize_t chunk_size(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:
 
 
 cdef inline void run_one(
-    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t size, Py_ssize_t chunk, Partial* sums
+    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t size, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     sums[0] = Partial(0, 0, False)
-    run(job, chunk * size, min(n, (chunk + 1) * size), chunk, sums)
+    run(job, chunk * size, min(n, (chunk + 1) * size), chunk, sums, memory)
 
 
 cdef inline Partial run_chunks(
-    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads
+    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads, char* memory=NULL,
+    Py_ssize_t nbytes=0
 ) noexcept nogil:
-    """Run a job over n items, in chunks of whole tiles. Return the sums over all chunks."""
+    """Run a job over n items, in chunks of whole tiles. Return the sums over all chunks.
+
+    `memory` holds `nbytes` for each thread.
+    """
     cdef Partial[MAX_CHUNKS] partial
     cdef Partial total = Partial(0, 0, False)
     cdef Py_ssize_t size = chunk_size(n, tile), chunks = (n + size - 1) // size, k
@@ -45,10 +54,10 @@ cdef inline Partial run_chunks(
     cdef Py_ssize_t grain = max(1, chunks // (8 * max(1, threads)))
     if threads <= 1:
         for k in range(chunks):
-            run_one(run, job, n, size, k, &partial[k])
+            run_one(run, job, n, size, k, &partial[k], memory)
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain, num_threads=threads):
-            run_one(run, job, n, size, k, &partial[k])
+            run_one(run, job, n, size, k, &partial[k], memory + threadid() * nbytes)
     for k in range(chunks):
         total.loss += partial[k].loss
         total.target_weight += partial[k].target_weight
@@ -56,14 +65,32 @@ cdef inline Partial run_chunks(
     return total
 
 
-cdef inline Partial run_job(chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads):
-    """As run_chunks, for a caller that holds the GIL. It releases the GIL, unless threads is 0.
+cdef inline char* on_a_line(char* memory) noexcept nogil:
+    """The first address from here on that begins a line of the cache."""
+    return <char*> ((<size_t> memory + LINE - 1) & ~<size_t> (LINE - 1))
 
-    threads = 0 stands for an input so small that releasing the GIL would cost more than it gives.
+
+cdef inline Partial run_job(
+    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads, Py_ssize_t nbytes=0
+) except *:
+    """As run_chunks, for a caller that holds the GIL. Each thread gets `nbytes` of memory, from the start of a line.
+
+    The GIL is released, unless threads is 0. This stands for an input so small that releasing the GIL would cost more
+    than it gives. Such a call takes a little memory from the stack, which is quicker.
     """
+    cdef char[MAX_ON_STACK + LINE] on_stack
     cdef Partial total
+    cdef char* memory
+    if threads == 0 and nbytes <= MAX_ON_STACK:
+        return run_chunks(run, job, n, tile, 0, on_a_line(on_stack))
+    nbytes = (nbytes + LINE - 1) // LINE * LINE  # no two threads write to the same line
+    memory = <char*> PyMem_RawMalloc(max(1, threads) * nbytes + LINE)
+    if memory == NULL:
+        raise MemoryError
     if threads == 0:
-        return run_chunks(run, job, n, tile, 0)
-    with nogil:
-        total = run_chunks(run, job, n, tile, threads)
+        total = run_chunks(run, job, n, tile, 0, on_a_line(memory))
+    else:
+        with nogil:
+            total = run_chunks(run, job, n, tile, threads, on_a_line(memory), nbytes)
+    PyMem_RawFree(memory)
     return total

@@ -1,13 +1,34 @@
-"""Operands of any real dtype: how the kernels load and convert them, tile by tile."""
+"""Arrays of any real dtype: how the kernels load and convert operands, tile by tile, and store results."""
 
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from cython cimport floating
 cimport numpy as cnp
 from libc.string cimport memcpy
 
+from fastloss._core.kernels.base.memory cimport stream
+from fastloss._core.kernels.base.sums cimport LANES
+
+cdef extern from "half.h" nogil:
+    float from_float16 "vm_from_float16" (unsigned short half) noexcept
+    float from_bfloat16 "vm_from_bfloat16" (unsigned short half) noexcept
+    unsigned short to_float16 "vm_to_float16" (float x) noexcept
+    unsigned short to_bfloat16 "vm_to_bfloat16" (float x) noexcept
+
 cdef enum:
-    TILE = 1024     # elements
-    MAX_OUTER = 32  # Of an operand. Each stands for four elements of the result or more, of which there are below 2^63.
+    TILE = 1024         # elements
+    MAX_OUTER = 32      # Of an operand. Each stands for four elements of the result or more, of which there are below 2^63.
+    BFLOAT16 = 256      # stands for the type bfloat16. NumPy's own number of it may differ between processes.
+
+
+cdef inline int type_of(cnp.ndarray array) noexcept:
+    """NumPy's number of the type of an array, or BFLOAT16, the only type of another package that passes the checks."""
+    return BFLOAT16 if cnp.PyArray_ISUSERDEF(array) else cnp.PyArray_TYPE(array)
+
+
+cdef inline bint is_half(int typenum) noexcept nogil:
+    """Whether numbers of this type are computed in float."""
+    return typenum == cnp.NPY_FLOAT16 or typenum == BFLOAT16
+
 
 ctypedef fused number:
     signed char
@@ -30,12 +51,26 @@ cdef inline void copy(const number* source, floating* target, Py_ssize_t n) noex
         target[i] = <floating> source[i]
 
 
+cdef inline void copy_halves(
+    float (*convert)(unsigned short) noexcept nogil, const void* source, Py_ssize_t start, floating* target,
+    Py_ssize_t n
+) noexcept nogil:
+    cdef const unsigned short* half = <const unsigned short*> source + start
+    cdef Py_ssize_t i
+    for i in range(n):
+        target[i] = convert(half[i])
+
+
 cdef inline void load(const void* source, int typenum, Py_ssize_t start, floating* target, Py_ssize_t n) noexcept nogil:
     """Convert source[start : start + n], of any real NumPy type, to floating point."""
     if typenum == cnp.NPY_FLOAT:
         copy(<const float*> source + start, target, n)
     elif typenum == cnp.NPY_DOUBLE:
         copy(<const double*> source + start, target, n)
+    elif typenum == cnp.NPY_FLOAT16:
+        copy_halves(from_float16, source, start, target, n)
+    elif typenum == BFLOAT16:
+        copy_halves(from_bfloat16, source, start, target, n)
     elif typenum == cnp.NPY_BOOL or typenum == cnp.NPY_UBYTE:
         copy(<const unsigned char*> source + start, target, n)
     elif typenum == cnp.NPY_BYTE:
@@ -84,7 +119,7 @@ cdef inline void take_operand(Operand* x, cnp.ndarray array, tuple shape):
     if array is None:
         return
     x.data = cnp.PyArray_DATA(array)
-    x.typenum = cnp.PyArray_TYPE(array)
+    x.typenum = type_of(array)
     # From the last axis to the first. Axes that the array has or lacks side by side are one.
     while k > 0:
         k -= 1
@@ -149,6 +184,31 @@ cdef inline void expand(
             k = min(done - first, stop - done)
             memcpy(target + done, target + first, k * sizeof(floating))
             done += k
+
+
+cdef inline void round_to_halves(
+    unsigned short (*convert)(float) noexcept nogil, const float* source, unsigned short* target, Py_ssize_t n,
+    bint past_caches
+) noexcept nogil:
+    cdef unsigned short[LANES] halves
+    cdef Py_ssize_t done = 0, i
+    while past_caches and done + LANES <= n:
+        for i in range(LANES):
+            halves[i] = convert(source[done + i])
+        stream(target + done, halves, sizeof(halves))
+        done += LANES
+    for i in range(done, n):
+        target[i] = convert(source[i])
+
+
+cdef inline void store(
+    const float* source, void* target, int typenum, Py_ssize_t start, Py_ssize_t n, bint past_caches=False
+) noexcept nogil:
+    """Round n numbers to target[start : start + n], of half precision."""
+    if typenum == cnp.NPY_FLOAT16:
+        round_to_halves(to_float16, source, <unsigned short*> target + start, n, past_caches)
+    else:
+        round_to_halves(to_bfloat16, source, <unsigned short*> target + start, n, past_caches)
 
 
 ctypedef fused integer:

@@ -4,7 +4,7 @@ cimport numpy as cnp
 from libc.math cimport NAN
 
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
-from fastloss._core.kernels.base.operands cimport TILE, load
+from fastloss._core.kernels.base.operands cimport TILE, load, type_of
 from fastloss._core.kernels.base.sums cimport ordered_sum
 from fastloss._core.request.domains cimport is_weight
 
@@ -16,7 +16,7 @@ cdef struct Weights:
 
 
 cdef void sum_chunk(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     cdef const Weights* weights = <const Weights*> job
     cdef double[TILE] tile
@@ -32,5 +32,5 @@ cdef void sum_chunk(
 
 def sum_weights(cnp.ndarray weight, int threads):
     """The sum of a C-contiguous array of weights; NaN if one of them is negative or not finite."""
-    cdef Weights weights = Weights(cnp.PyArray_DATA(weight), cnp.PyArray_TYPE(weight))
+    cdef Weights weights = Weights(cnp.PyArray_DATA(weight), type_of(weight))
     return run_job(sum_chunk, &weights, cnp.PyArray_SIZE(weight), TILE, threads).loss

@@ -384,7 +384,7 @@ cdef void run_tile(const Job* job, Py_ssize_t tile, Partial* sums, floating* as_
 
 
 cdef void run_floats(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):
@@ -392,7 +392,7 @@ cdef void run_floats(
 
 
 cdef void run_doubles(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):

@@ -346,13 +346,13 @@ cdef void run_chunk(
 
 
 cdef void run_floats(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, sums, <float*> NULL)
 
 
 cdef void run_doubles(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, sums, <double*> NULL)
 

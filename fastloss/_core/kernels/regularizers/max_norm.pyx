@@ -218,25 +218,25 @@ cdef void write_pieces(const Strip* strip, Py_ssize_t start, Py_ssize_t stop, fl
 
 
 cdef void sum_float_pieces(
-    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     sum_pieces(<const Strip*> strip, start, stop, <float*> NULL)
 
 
 cdef void sum_double_pieces(
-    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     sum_pieces(<const Strip*> strip, start, stop, <double*> NULL)
 
 
 cdef void write_float_pieces(
-    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     write_pieces(<const Strip*> strip, start, stop, <float*> NULL)
 
 
 cdef void write_double_pieces(
-    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* strip, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     write_pieces(<const Strip*> strip, start, stop, <double*> NULL)
 
@@ -329,13 +329,13 @@ cdef void run_chunk(const Job* job, Py_ssize_t start, Py_ssize_t stop, floating*
 
 
 cdef void run_floats(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, <float*> NULL)
 
 
 cdef void run_doubles(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, <double*> NULL)
 

@@ -17,7 +17,7 @@ from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.domains cimport any_outside_domain
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for, take_call
 from fastloss._core.kernels.base.memory cimport aligned, at, end_stream, transpose
-from fastloss._core.kernels.base.operands cimport expand, load, take_operand
+from fastloss._core.kernels.base.operands cimport expand, load, take_operand, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_least, at_most, fabs, pow, sqrt
 from fastloss._core.kernels.vectors.gradients cimport (
@@ -458,13 +458,13 @@ cdef void run_chunk(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* 
 
 
 cdef void run_floats(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, sums, <float*> NULL)
 
 
 cdef void run_doubles(
-    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums
+    const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
     run_chunk(<const Job*> job, start, stop, sums, <double*> NULL)
 
@@ -502,7 +502,7 @@ def run(Call call, int loss, tuple inputs, cnp.ndarray label, Domain domain, dou
     job.inputs = len(inputs)
     for k in range(job.inputs):
         job.data[k] = cnp.PyArray_DATA(inputs[k])
-        job.typenum[k] = cnp.PyArray_TYPE(inputs[k])
+        job.typenum[k] = type_of(inputs[k])
         job.direct[k] = job.typenum[k] == typenum
     take_operand(&job.label, label, call.shape)
     job.domain = domain

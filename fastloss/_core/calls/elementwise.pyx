@@ -27,7 +27,7 @@ def elementwise(
     """
     cdef tuple names = declaration.names, domains = declaration.domains
     cdef bint has_target = names[1] is not None, has_third = names[2] is not None
-    p = floating(pred, names[0])
+    p = floating(pred, names[0], half=True)
     t = u = None
     cdef tuple shape = p.shape, likes = (p,)
     cdef Py_ssize_t size = cnp.PyArray_SIZE(p)
@@ -61,7 +61,7 @@ def elementwise(
     for call.stage in [CHECK, RUN] if call.in_place and domains != ANYTHING else [RUN]:
         total = driver.run(call, place, (p, t, u), domains)
         if total is None:
-            checks.raise_outside(zip(names, (p, t, u), domains), p.dtype, call.weight)
+            checks.raise_outside(zip(names, (p, t, u), domains), checks.computed_in(p.dtype), call.weight)
     return call.result(total)
 
 

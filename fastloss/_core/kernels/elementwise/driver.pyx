@@ -17,9 +17,9 @@ from fastloss._core.kernels.base.job cimport Common, take_call
 from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
-from fastloss._core.kernels.base.memory cimport aligned, at, end_stream
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, take_operand
-from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
+from fastloss._core.kernels.base.memory cimport at, end_stream
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, store, take_operand, type_of
+from fastloss._core.kernels.base.sums cimport LANES, ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
     log_near_one, normal, sqrt, tanh_from, times, x_minus_log1p
@@ -56,6 +56,9 @@ cdef struct Job:
     Operand[3] inputs       # pred, target, third
     Domain[3] domains       # of these
     Py_ssize_t n            # elements
+    Py_ssize_t tile         # elements that a thread has memory for in each array of a tile
+    int typenum             # of the results
+    bint half               # whether these are rounded to half precision
     bint stream             # whether gradients go past the caches
     double* boundary_sums   # four for each chunk: see Rows. NULL unless a row shares an element of the third operand.
 
@@ -86,24 +89,34 @@ cdef struct Rows:
     double* boundary_sums   # totals of the chunk's first row, then of its last: neighbouring chunks may share these
 
 
-cdef void add_rows(Rows* rows, const Job* job, floating* tile, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
-    """Add the gradients in tile[:n], and the second derivatives TILE after them, to their rows."""
-    cdef Py_ssize_t i = 0, row, run
-    cdef floating* out
+cdef inline void write_sum(const Job* job, int k, Py_ssize_t row, double total, floating* as_type) noexcept nogil:
+    """Write output k of a row, which is the sum over it."""
+    cdef void* out = job.common.out[k]
+    cdef floating rounded = <floating> total
+    if job.half:
+        store(<float*> &rounded, out, job.typenum, row, 1)
+    else:
+        (<floating*> out)[row] = rounded
+
+
+cdef void add_rows(
+    Rows* rows, const Job* job, const Tile* tile, Py_ssize_t start, floating* as_type
+) noexcept nogil:
+    """Add the derivatives of a tile with respect to the third operand to their rows."""
+    cdef Py_ssize_t i = 0, n = tile.n, row, run
     cdef int k
     while i < n:
         row = (start + i) // rows.inner
         run = min(n - i, (row + 1) * rows.inner - (start + i))
         for k in range(2):
-            out = <floating*> job.common.out[GRAD_2 + k]
-            if out != NULL:
+            if tile.out[GRAD_2 + k] != NULL:
                 if row != rows.row:
                     if rows.row == rows.first:
                         rows.boundary_sums[k] = rows.total[k]
                     else:
-                        out[rows.row] = <floating> rows.total[k]
+                        write_sum(job, GRAD_2 + k, rows.row, rows.total[k], as_type)
                     rows.total[k] = 0
-                rows.total[k] += ordered_sum(tile + k * TILE + i, run)
+                rows.total[k] += ordered_sum(<floating*> tile.out[GRAD_2 + k] + i, run)
         rows.row = row
         i += run
 
@@ -112,12 +125,10 @@ cdef void join_rows(const Job* job, floating* as_type) noexcept nogil:
     """Write the sums of the rows that chunks begin and end with, adding their parts in order."""
     cdef Py_ssize_t inner = job.inputs[2].inner, size = chunk_size(job.n, TILE), row, start, first, last
     cdef const double* sums
-    cdef floating* out
     cdef double total
     cdef int k
     for k in range(2):
-        out = <floating*> job.common.out[GRAD_2 + k]
-        if out != NULL:
+        if job.common.out[GRAD_2 + k] != NULL:
             sums = job.boundary_sums + k
             row = start = 0
             total = 0
@@ -125,10 +136,10 @@ cdef void join_rows(const Job* job, floating* as_type) noexcept nogil:
                 first = start // inner
                 last = (min(job.n, start + size) - 1) // inner
                 total = sums[0] + (total if first == row else 0)
-                out[first] = <floating> total
+                write_sum(job, GRAD_2 + k, first, total, as_type)
                 if last != first:
                     total = sums[2]
-                    out[last] = <floating> total
+                    write_sum(job, GRAD_2 + k, last, total, as_type)
                 row = last
                 start += size
                 sums += 4
@@ -137,9 +148,33 @@ cdef void join_rows(const Job* job, floating* as_type) noexcept nogil:
 cdef struct Memory:             # of a thread
     const void* whole[3]        # operands that are used in place, else NULL
     void* copies[3]             # a tile of each of the others
-    void* value
     void* scratch
-    void* by_rows[2]            # derivatives with respect to the third operand, before they are summed
+    void* whole_out[ELEMENTWISE_OUTPUTS]    # outputs that the loops write where they belong, else NULL
+    void* out[ELEMENTWISE_OUTPUTS]          # a tile of each of the others; NULL if no one needs it
+
+cdef enum:
+    ARRAYS = 4 + ELEMENTWISE_OUTPUTS        # of a tile, in the memory of a thread
+
+
+cdef inline void place_arrays(
+    const Job* job, Memory* memory, double** weight, void* at_, floating* as_type
+) noexcept nogil:
+    """Divide the memory of a thread, `at_`, into arrays."""
+    cdef floating* array = <floating*> (<double*> at_ + job.tile)
+    cdef bint summed
+    cdef int k
+    weight[0] = NULL if job.common.weight.data == NULL else <double*> at_
+    for k in range(3):
+        memory.whole[k] = direct(&job.inputs[k], job, as_type)
+        memory.copies[k] = array + k * job.tile
+    memory.scratch = array + 3 * job.tile
+    for k in range(ELEMENTWISE_OUTPUTS):
+        # Outputs are rounded to half precision, or summed over rows, after the loops of the loss.
+        summed = job.boundary_sums != NULL and k >= GRAD_2
+        memory.whole_out[k] = NULL if job.half or summed else job.common.out[k]
+        memory.out[k] = array + (4 + k) * job.tile
+        if job.common.out[k] == NULL and not (k == VALUE and job.common.sum_values):
+            memory.out[k] = NULL
 
 
 cdef inline bint load_tile(
@@ -165,58 +200,47 @@ cdef inline bint load_tile(
 
 
 cdef inline void place_outputs(
-    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, floating* as_type
+    const Memory* memory, Py_ssize_t start, Tile* tile, floating* as_type
 ) noexcept nogil:
     """Set where the outputs of a tile go."""
     cdef int k
-    tile.out[VALUE] = NULL
-    if job.common.out[VALUE] != NULL:
-        tile.out[VALUE] = <floating*> job.common.out[VALUE] + start
-    elif job.common.sum_values:
-        tile.out[VALUE] = memory.value
-    for k in range(GRAD, ELEMENTWISE_OUTPUTS):
-        tile.out[k] = at(<floating*> job.common.out[k], start)
-    if job.boundary_sums != NULL:
-        for k in range(2):
-            tile.out[GRAD_2 + k] = NULL if job.common.out[GRAD_2 + k] == NULL else memory.by_rows[k]
+    for k in range(ELEMENTWISE_OUTPUTS):
+        tile.out[k] = at(<floating*> memory.whole_out[k], start)
+        if tile.out[k] == NULL:
+            tile.out[k] = memory.out[k]
 
 
 cdef void run_chunk(
-    const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, floating* as_type
+    const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* arrays, floating* as_type
 ) noexcept nogil:
     """Run elements start to stop, tile by tile."""
-    cdef floating[7 * TILE + 16] arrays
-    cdef floating* array = aligned(arrays)
-    cdef double[TILE] weights
-    cdef double* weight = NULL if job.common.weight.data == NULL else weights
+    cdef double* weight
     cdef Memory memory
     cdef Rows rows
     cdef Tile tile
     cdef Py_ssize_t i = start
     cdef int k
-    for k in range(3):
-        memory.whole[k] = direct(&job.inputs[k], job, as_type)
-        memory.copies[k] = array + k * TILE
-    memory.value, memory.scratch = array + 3 * TILE, array + 4 * TILE
-    memory.by_rows[0], memory.by_rows[1] = array + 5 * TILE, array + 6 * TILE
+    place_arrays(job, &memory, &weight, arrays, as_type)
     rows.inner = job.inputs[2].inner
     rows.first = rows.row = start // rows.inner
     rows.total = [0, 0]
     rows.boundary_sums = at(job.boundary_sums, 4 * chunk)
     tile.first = memory.scratch
-    tile.stream = job.stream
+    tile.stream = job.stream and not job.half
     tile.scale = job.common.scale_unweighted if weight == NULL else 1
     while i < stop:
         tile.n = min(TILE, stop - i)
         if weight != NULL:
-            expand(&job.common.weight, i, weight, tile.n, <double*> array)  # the copies are not in use yet
+            expand(&job.common.weight, i, weight, tile.n, <double*> memory.copies[0])  # these are not in use yet
         sums.invalid |= load_tile(job, &memory, i, &tile, weight, as_type)
         if job.common.stage != CHECK:
-            place_outputs(job, &memory, i, &tile, as_type)
+            place_outputs(&memory, i, &tile, as_type)
             run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
             finish_tile(job, &tile, weight, sums, as_type)
             if job.boundary_sums != NULL:
-                add_rows(&rows, job, <floating*> memory.by_rows[0], i, tile.n)
+                add_rows(&rows, job, &tile, i, as_type)
+            if job.half:
+                store_tile(job, &tile, i)
         i += tile.n
     if job.stream:
         end_stream()
@@ -240,16 +264,24 @@ cdef inline void finish_tile(
             weigh(<floating*> tile.out[k], weight, job.common.scale, tile.n)
 
 
+cdef void store_tile(const Job* job, const Tile* tile, Py_ssize_t start) noexcept nogil:
+    """Round the outputs of a tile to half precision."""
+    cdef int k, outputs = ELEMENTWISE_OUTPUTS if job.boundary_sums == NULL else GRAD_2
+    for k in range(outputs):
+        if job.common.out[k] != NULL:
+            store(<float*> tile.out[k], job.common.out[k], job.typenum, start, tile.n, job.stream)
+
+
 cdef void run_floats(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, chunk, sums, <float*> NULL)
+    run_chunk(<const Job*> job, start, stop, chunk, sums, memory, <float*> NULL)
 
 
 cdef void run_doubles(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, chunk, sums, <double*> NULL)
+    run_chunk(<const Job*> job, start, stop, chunk, sums, memory, <double*> NULL)
 
 
 def run(Call call, int loss, tuple inputs, tuple domains):
@@ -264,13 +296,17 @@ def run(Call call, int loss, tuple inputs, tuple domains):
     cdef Job job
     cdef Partial total
     cdef cnp.ndarray pred = inputs[0], boundary_sums = None
-    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    cdef bint single
     cdef int k
+    job.typenum = type_of(pred)
+    job.half = is_half(job.typenum)
+    single = job.typenum != cnp.NPY_DOUBLE
     take_call(&job.common, call, loss, single, single)
     for k in range(3):
         take_operand(&job.inputs[k], inputs[k], call.shape)
         job.domains[k] = domains[k]
     job.n = cnp.PyArray_SIZE(pred)
+    job.tile = min(TILE, (job.n + LANES - 1) // LANES * LANES)
     job.boundary_sums = NULL
     if job.inputs[2].inner != 1 and job.common.out[GRAD_2] != NULL:
         boundary_sums = np.empty(4 * MAX_CHUNKS)
@@ -280,7 +316,10 @@ def run(Call call, int loss, tuple inputs, tuple domains):
         call.stream and job.common.out[GRAD] != NULL and job.common.out[HESS] == NULL and boundary_sums is None
         and call.weight is None
     )
-    total = run_job(run_floats if single else run_doubles, &job, job.n, TILE, call.threads)
+    total = run_job(
+        run_floats if single else run_doubles, &job, job.n, TILE, call.threads,
+        job.tile * (sizeof(double) + ARRAYS * (sizeof(float) if single else sizeof(double)))
+    )
     if job.boundary_sums != NULL and call.stage != CHECK:
         if single:
             join_rows(&job, <float*> NULL)

@@ -12,7 +12,7 @@ from cython.parallel cimport prange, threadid
 
 cdef enum:
     MAX_CHUNKS = 512        # bounds the memory for partial sums, whatever the size of the input
-    MAX_ON_STACK = 32768    # bytes of memory that a call with the GIL takes from the stack
+    MAX_ON_STACK = 16384    # bytes of memory that a call with the GIL takes from the stack
     LINE = 64               # bytes of a line of the cache
 
 cdef struct Partial:        # what a chunk adds up

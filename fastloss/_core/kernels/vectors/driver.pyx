@@ -16,8 +16,8 @@ from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.domains cimport any_outside_domain
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for, take_call
-from fastloss._core.kernels.base.memory cimport aligned, at, end_stream, transpose
-from fastloss._core.kernels.base.operands cimport expand, load, take_operand, type_of
+from fastloss._core.kernels.base.memory cimport at, end_stream, transpose
+from fastloss._core.kernels.base.operands cimport expand, is_half, load, store, take_operand, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_least, at_most, fabs, pow, sqrt
 from fastloss._core.kernels.vectors.gradients cimport (
@@ -119,11 +119,11 @@ cdef void load_piece(const Job* job, Tile* tile, floating* buffer, Py_ssize_t pi
     for k in range(job.inputs):
         x = <const floating*> job.data[k] + start
         if not job.direct[k]:
-            x = buffer + (3 + k) * PIECE
-            load(job.data[k], job.typenum[k], start, <floating*> x, tile.n * tile.length)
+            x = buffer + (3 + k) * job.piece
+            load(job.data[k], job.typenums[k], start, <floating*> x, tile.n * tile.length)
         if job.transposed:
-            transpose_rows(False, job, x, buffer + k * PIECE, tile.n)
-            x = buffer + k * PIECE
+            transpose_rows(False, job, x, buffer + k * job.piece, tile.n)
+            x = buffer + k * job.piece
         tile.x[k] = x
 
 
@@ -368,9 +368,10 @@ cdef void find_cosine_factors(Tile* tile) noexcept nogil:
 
 
 cdef void write_gradients(const Job* job, Tile* tile, floating* buffer) noexcept nogil:
-    cdef floating* factors = buffer + 6 * PIECE
+    cdef floating[6 * MAX_ROWS] factors
     cdef floating* out[3]
-    cdef Py_ssize_t piece
+    cdef floating* rows
+    cdef Py_ssize_t piece, start
     cdef int k
     if job.distances == 0:
         find_cosine_factors(tile)
@@ -378,10 +379,16 @@ cdef void write_gradients(const Job* job, Tile* tile, floating* buffer) noexcept
         find_factors(job, tile, k, factors + k * MAX_ROWS, factors + (3 + k) * MAX_ROWS)
     for piece in range(tile.pieces):
         load_piece(job, tile, buffer, piece)
+        start = tile.start * job.length + piece * PIECE
         for k in range(3):
-            out[k] = at(<floating*> job.common.out[GRAD + 2 * k], tile.start * job.length + piece * PIECE)
-            if job.transposed and out[k] != NULL:
-                out[k] = buffer + (3 + k) * PIECE
+            out[k] = NULL
+            if job.common.out[GRAD + 2 * k] != NULL:
+                if job.transposed:
+                    out[k] = buffer + (3 + k) * job.piece
+                elif job.half:
+                    out[k] = buffer + k * job.piece
+                else:
+                    out[k] = <floating*> job.common.out[GRAD + 2 * k] + start
         if job.distances == 0:
             if out[1] == NULL:
                 differentiate_cosine_first(job, tile, out)
@@ -395,12 +402,16 @@ cdef void write_gradients(const Job* job, Tile* tile, floating* buffer) noexcept
             differentiate_largest(job, tile, out, factors)
         else:
             differentiate_power(job, tile, out, factors)
-        if job.transposed:
-            for k in range(3):
-                if out[k] != NULL:
-                    transpose_rows(
-                        True, job, out[k], <floating*> job.common.out[GRAD + 2 * k] + tile.start * job.length, tile.n
-                    )
+        for k in range(3):
+            rows = out[k]
+            if job.transposed and rows != NULL:  # no one needs the transposed inputs any more
+                rows = buffer + k * job.piece if job.half else <floating*> job.common.out[GRAD + 2 * k] + start
+                transpose_rows(True, job, out[k], rows, tile.n)
+            if job.half and rows != NULL:
+                store(
+                    <float*> rows, job.common.out[GRAD + 2 * k], job.typenum, start, tile.n * tile.length,
+                    job.past_caches
+                )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -421,7 +432,7 @@ cdef void run_batch(const Job* job, floating* buffer, Py_ssize_t batch, Partial*
     cdef double[MAX_ROWS] value
     cdef double[MAX_ROWS] scratch
     cdef Py_ssize_t start = batch * job.batch_rows, n = min(job.batch_rows, job.rows - start), row
-    cdef floating* values = <floating*> job.common.out[VALUE]
+    cdef floating* values = at(<floating*> job.common.out[VALUE], start)
     cdef Tile tile
     for row in range(n):
         weight[row] = 1
@@ -441,42 +452,49 @@ cdef void run_batch(const Job* job, floating* buffer, Py_ssize_t batch, Partial*
         run_tile(job, &tile, buffer)
         row += job.tile_rows
     if values != NULL:
+        if job.half:
+            values = <floating*> scratch
         for row in range(n):
-            values[start + row] = 0 if weight[row] == 0 else <floating> (weight[row] * value[row])
+            values[row] = 0 if weight[row] == 0 else <floating> (weight[row] * value[row])
+        if job.half:
+            store(<float*> values, job.common.out[VALUE], job.typenum, start, n)
     if job.common.sum_values:
         sums.loss += weighted_sum(value, weight, n)
 
 
-cdef void run_chunk(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* sums, floating* as_type) noexcept nogil:
+cdef void run_chunk(
+    const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* sums, floating* buffer
+) noexcept nogil:
     """Run batches start to stop."""
-    cdef floating[6 * PIECE + 6 * MAX_ROWS + 16] memory
     cdef Py_ssize_t batch
     for batch in range(start, stop):
-        run_batch(job, aligned(memory), batch, sums)
-    if job.stream:
+        run_batch(job, buffer, batch, sums)
+    if job.past_caches:
         end_stream()
 
 
 cdef void run_floats(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, sums, <float*> NULL)
+    run_chunk(<const Job*> job, start, stop, sums, <float*> memory)
 
 
 cdef void run_doubles(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, sums, <double*> NULL)
+    run_chunk(<const Job*> job, start, stop, sums, <double*> memory)
 
 
-cdef void divide_into_tiles(Job* job, bint past_caches) noexcept:
+cdef void divide_into_tiles(Job* job) noexcept:
     """Set the rows of tiles and batches, and how gradients are written. They depend on the shape alone."""
     job.transposed = job.length < LANES
-    job.stream = past_caches and job.length <= PIECE // 2
-    job.tile_rows = max(1, min(MAX_ROWS, PIECE // job.length))
+    job.stream = job.past_caches and job.length <= PIECE // 2 and not job.half
+    # The tile of few rows needs little memory: that of a small call fits the stack.
+    job.tile_rows = max(1, min(MAX_ROWS, PIECE // job.length, (job.rows // LANES + 1) * LANES))
     job.ahead = 2 * job.tile_rows if job.stream else job.rows
     if job.transposed:
         job.tile_rows = job.tile_rows // LANES * LANES
+    job.piece = (job.tile_rows * min(job.length, PIECE) + LANES - 1) // LANES * LANES
     job.batch_rows = job.tile_rows * max(1, min(MAX_ROWS, 4 * PIECE // job.length) // job.tile_rows)
 
 
@@ -490,23 +508,28 @@ def run(Call call, int loss, tuple inputs, cnp.ndarray label, Domain domain, dou
     cdef Job job
     cdef Partial total
     cdef cnp.ndarray first = inputs[0]
-    cdef int typenum = cnp.PyArray_TYPE(first), k
-    cdef bint single = typenum == cnp.NPY_FLOAT
+    cdef int k
+    cdef bint single
+    job.typenum = type_of(first)
+    job.half = is_half(job.typenum)
+    single = job.typenum != cnp.NPY_DOUBLE
     take_call(&job.common, call, loss, single, False)  # parameters meet numbers in double precision only
     job.distances = TABLE[loss].distances
     job.p = p
     job.eps = eps
     job.length = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
     job.rows = cnp.PyArray_SIZE(first) // job.length
-    divide_into_tiles(&job, call.stream)
+    job.past_caches = call.stream
+    divide_into_tiles(&job)
     job.inputs = len(inputs)
     for k in range(job.inputs):
         job.data[k] = cnp.PyArray_DATA(inputs[k])
-        job.typenum[k] = type_of(inputs[k])
-        job.direct[k] = job.typenum[k] == typenum
+        job.typenums[k] = type_of(inputs[k])
+        job.direct[k] = job.typenums[k] == (cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE)
     take_operand(&job.label, label, call.shape)
     job.domain = domain
     total = run_job(
-        run_floats if single else run_doubles, &job, (job.rows + job.batch_rows - 1) // job.batch_rows, 1, call.threads
+        run_floats if single else run_doubles, &job, (job.rows + job.batch_rows - 1) // job.batch_rows, 1,
+        call.threads, 6 * job.piece * (sizeof(float) if single else sizeof(double))
     )
     return None if total.invalid else total.loss

@@ -25,11 +25,15 @@ cdef struct Job:
     Py_ssize_t tile_rows    # rows in a tile
     Py_ssize_t batch_rows   # rows whose labels and weights are loaded together
     Py_ssize_t ahead        # the gradients of row k are written while row k + ahead is prefetched
-    bint stream             # whether gradients go past the caches, if the tile is not transposed
+    Py_ssize_t piece        # elements that a thread has memory for in each array of a piece
+    int typenum             # of the results
+    bint half               # whether these are rounded to half precision
+    bint past_caches        # whether gradients go past the caches,
+    bint stream             # which the loops see to, if nothing changes gradients after them
     bint transposed         # whether element i of row r is at i * tile_rows + r of a transposed copy
     int inputs
     const void* data[3]
-    int typenum[3]
+    int typenums[3]
     bint direct[3]          # whether an input is read in place
     Operand label
     Domain domain           # of the label

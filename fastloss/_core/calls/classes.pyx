@@ -6,7 +6,7 @@ from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
-from fastloss._core.request.arguments cimport class_shape, class_target, floating, floating_as
+from fastloss._core.request.arguments cimport class_shape, class_target, floating
 from fastloss._core.request.call cimport CHECK, RUN, Call
 
 cnp.import_array()
@@ -21,15 +21,15 @@ def classes(
     `kernel` is the name in the driver's table, if that is not the name of the loss. `common` are the arguments of every
     loss.
     """
-    cdef cnp.ndarray p = floating(pred, "pred"), given, t
+    cdef cnp.ndarray p = floating(pred, "pred", True), given
     cdef tuple batch, shape
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
         raise ValueError(f"pred must have at least one class, and has shape {(<object> p).shape}")
     given, ignore_index = class_target(target, p, batch, ignore_index, declaration.takes_probabilities)
     cdef bint has_labels = cnp.PyArray_NDIM(given) < cnp.PyArray_NDIM(p)
-    t = given if has_labels else floating_as(given, (<object> p).dtype)
-    w = None if class_weight is None else checks.class_weights(class_weight, shape[1], (<object> p).dtype)
+    computed_in = checks.computed_in((<object> p).dtype)
+    w = None if class_weight is None else checks.class_weights(class_weight, shape[1], computed_in)
     cdef double smoothing = number(label_smoothing, "label_smoothing", 0, 1)
     cdef Call call = Call(declaration, outputs, batch, parameters, common)
     call.threads = threads_for(cnp.PyArray_SIZE(p))
@@ -37,7 +37,7 @@ def classes(
         call.allocate((p,), ())
     else:
         call.allocate((p,), (
-            ("pred", pred, p, True), ("target", target, t, False), ("class_weight", class_weight, w, False)
+            ("pred", pred, p, True), ("target", target, given, False), ("class_weight", class_weight, w, False)
         ))
     call.divide_by(sum_of_weights(call))
     driver = getattr(kernels, declaration.driver)
@@ -45,7 +45,7 @@ def classes(
     # The check comes before anything is written. It also sums the weights that the target brings to the mean.
     cdef bint weighs = has_labels or w is not None
     for call.stage in [CHECK, RUN] if weighs or call.in_place else [RUN]:
-        sums = driver.run(call, place, p, t, shape, w, ignore_index, smoothing)
+        sums = driver.run(call, place, p, given, shape, w, ignore_index, smoothing)
         if sums is None:
             checks.raise_class_target(given, has_labels, axis, shape[1], ignore_index, call.weight)
         total, target_weight = sums

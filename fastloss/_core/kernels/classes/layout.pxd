@@ -4,6 +4,8 @@ The predictions are seen as an array (outer, classes, inner), and a sample is a 
 of samples. Long rows are read along the row. Otherwise a loop runs across samples, so that a vector register holds one
 class of many samples. A driver sets RESULT of each sample in a tile, and TARGET_WEIGHT if the target holds
 probabilities. It also writes the derivatives.
+
+Arrays are read and written in place if that is possible. Otherwise a tile of them is copied: see tiles.pxd.
 """
 
 from cython cimport floating
@@ -12,16 +14,18 @@ from libc.float cimport DBL_MAX, FLT_MAX
 
 from fastloss._core.kernels.base.chunks cimport Partial
 from fastloss._core.kernels.base.job cimport Common, take_call
-from fastloss._core.kernels.base.memory cimport address, transpose
-from fastloss._core.kernels.base.operands cimport expand
+from fastloss._core.kernels.base.memory cimport address
+from fastloss._core.kernels.base.operands cimport expand, is_half, store, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_most, max_lanes
 from fastloss._core.kernels.classes.labels cimport Labels, labels_of, read_labels
-from fastloss._core.request.call cimport RUN, VALUE, Call
+from fastloss._core.request.call cimport HESS, RUN, VALUE, Call
 
 cdef enum:
     MAX_SAMPLES = 256       # samples in a tile
-    CELL_BYTES = 32768      # bytes of a transposed tile
+    CELL_BYTES = 32768      # bytes of a tile
+    SPARE_BYTES = 65536     # bytes that a driver may use as it likes
+    COPIED_BYTES = 163840   # bytes that copies may have, unless they are of the fewest samples
     VECTOR = 16             # elements; LANES is a multiple of it
     BLOCK = 1024            # elements of a row at a time
     SHORT_INNER = 16        # If at least this many samples lie side by side, lanes need no transposed copy.
@@ -29,7 +33,13 @@ cdef enum:
 cdef enum Layout:
     ROWS            # along the row
     TRANSPOSED      # across samples, through a transposed copy of the tile
-    DIRECT          # across samples, in place
+    DIRECT          # across samples that lie side by side
+
+cdef enum:
+    PRED            # and the gradient
+    TARGET
+    CURVATURE       # the diagonal of the Hessian
+    ARRAYS
 
 cdef struct Job:
     Common common
@@ -40,9 +50,15 @@ cdef struct Job:
     Py_ssize_t tile_samples     # samples in a tile
     Py_ssize_t tiles
     const void* pred
-    const void* target          # probabilities, in the dtype of pred; NULL for labels
+    const void* target          # probabilities; NULL for labels
+    int typenum                 # of pred, the derivatives and single losses
+    int computed                # the typenum of the computation
+    int target_typenum
+    bint[ARRAYS] copied
+    Py_ssize_t[ARRAYS] place    # where the copy begins in the memory of a thread; spare memory and fields are before it
+    Py_ssize_t nbytes           # the memory of a thread
     Labels labels
-    const void* class_weight    # in the dtype of pred, or NULL
+    const void* class_weight    # in the dtype of the computation, or NULL
     double smoothing
 
 # The fields that every driver keeps of a sample. The fields of one driver come after them.
@@ -56,9 +72,18 @@ cdef struct Samples:                # of a tile
     Py_ssize_t lanes                # n. Of transposed copies: n rounded up to whole vectors, the last sample repeated.
     double[MAX_SAMPLES] weight      # sample weight; 0 for a sample that is ignored
     long long[MAX_SAMPLES] label    # in [0, classes): an invalid or ignored label is 0
-    # Only softmax uses the next two.
-    Py_ssize_t offset               # of class 0 of the first sample, for the layout DIRECT
-    Py_ssize_t dropped              # samples with weight 0
+    Py_ssize_t start                # number of the first
+    Py_ssize_t offset               # of its class 0; not for the layout TRANSPOSED
+    Py_ssize_t dropped              # samples with weight 0; only softmax uses it
+    # The arrays: element c of sample i is at [c * stride + i], or for ROWS at [i * classes + c].
+    const void* logits
+    const void* target
+    void* grad                      # may be logits
+    void* hess
+    Py_ssize_t stride
+    Py_ssize_t target_stride
+    # The memory of the thread
+    char* memory                    # begins with SPARE_BYTES of spare memory
     void* fields                    # floating[...][MAX_SAMPLES]
 
 
@@ -67,45 +92,43 @@ cdef inline floating* field(Samples* samples, int which, floating* as_type) noex
     return <floating*> samples.fields + which * MAX_SAMPLES
 
 
-cdef inline Py_ssize_t place_tile(const Job* job, Samples* samples, Py_ssize_t tile) noexcept nogil:
-    """Set the number of samples of a tile; return its first sample."""
-    cdef Py_ssize_t start, inside, per_outer
+cdef inline void place_tile(const Job* job, Samples* samples, Py_ssize_t tile, void* memory) noexcept nogil:
+    """Set the samples of a tile, and their memory."""
+    cdef Py_ssize_t inside, per_outer
+    samples.memory = <char*> memory
+    samples.fields = samples.memory + SPARE_BYTES
+    samples.offset = 0
     if job.layout == DIRECT:
         per_outer = (job.inner + job.tile_samples - 1) // job.tile_samples
         inside = tile % per_outer * job.tile_samples
-        start = tile // per_outer * job.inner + inside
+        samples.start = tile // per_outer * job.inner + inside
+        samples.offset = tile // per_outer * job.classes * job.inner + inside
         samples.n = min(job.tile_samples, job.inner - inside)
     else:
-        start = tile * job.tile_samples
-        samples.n = min(job.tile_samples, job.outer * job.inner - start)
+        samples.start = tile * job.tile_samples
+        samples.offset = samples.start * job.classes
+        samples.n = min(job.tile_samples, job.outer * job.inner - samples.start)
     samples.lanes = (samples.n + VECTOR - 1) // VECTOR * VECTOR if job.layout == TRANSPOSED else samples.n
-    return start
 
 
-cdef inline bint prepare_samples(
-    const Job* job, Samples* samples, Py_ssize_t start, floating* as_type
-) noexcept nogil:
-    """Set weights, labels and their TARGET_WEIGHT, for a tile that begins with sample `start`.
-
-    Return whether a label is invalid.
-    """
+cdef inline bint prepare_samples(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    """Set weights, labels and their TARGET_WEIGHT. Return whether a label is invalid."""
     cdef floating* target_weight = field(samples, TARGET_WEIGHT, as_type)
     cdef const floating* class_weight = <const floating*> job.class_weight
-    cdef double[MAX_SAMPLES] scratch
     cdef bint invalid = False
     cdef Py_ssize_t i
     if job.common.weight.data == NULL:
         for i in range(samples.n):
             samples.weight[i] = 1
     else:
-        expand(&job.common.weight, start, samples.weight, samples.n, scratch)
+        expand(&job.common.weight, samples.start, samples.weight, samples.n, <double*> samples.memory)
     for i in range(samples.n):
         target_weight[i] = 1
     if job.labels.data == NULL:
         for i in range(samples.n):
             samples.label[i] = 0
     else:
-        invalid = read_labels(&job.labels, start, samples.label, samples.weight, samples.n, NULL)
+        invalid = read_labels(&job.labels, samples.start, samples.label, samples.weight, samples.n, NULL)
         if class_weight != NULL:
             for i in range(samples.n):
                 target_weight[i] = class_weight[samples.label[i]]
@@ -124,20 +147,22 @@ cdef inline floating scale_of(
     return <floating> at_most(samples.weight[i] * job.common.scale * factor, largest)
 
 
-cdef inline void finish_tile(
-    const Job* job, Samples* samples, Py_ssize_t start, Partial* sums, floating* as_type
-) noexcept nogil:
+cdef inline void finish_tile(const Job* job, Samples* samples, Partial* sums, floating* as_type) noexcept nogil:
     """Write the losses of a tile if the caller asks for them, and add up what its weighted samples bring."""
     cdef floating* target_weight = field(samples, TARGET_WEIGHT, as_type)
     cdef floating* result = field(samples, RESULT, as_type)
     cdef floating* value = <floating*> job.common.out[VALUE]
+    cdef bint halves = is_half(job.typenum)
     cdef Py_ssize_t i
     if job.common.stage != RUN:
         sums.target_weight += weighted_sum(target_weight, samples.weight, samples.n)
         return
     if value != NULL:
+        value = <floating*> samples.memory if halves else value + samples.start
         for i in range(samples.n):
-            value[start + i] = 0 if samples.weight[i] == 0 else <floating> (samples.weight[i] * result[i])
+            value[i] = 0 if samples.weight[i] == 0 else <floating> (samples.weight[i] * result[i])
+        if halves:
+            store(<float*> value, job.common.out[VALUE], job.typenum, samples.start, samples.n)
     if job.common.sum_values:
         sums.loss += weighted_sum(result, samples.weight, samples.n)
 
@@ -157,47 +182,7 @@ cdef inline floating maximum(const floating* x, Py_ssize_t n) noexcept nogil:
 
 cdef inline bint prefetches_next(const Job* job) noexcept nogil:
     """Whether to prefetch each class of the next tile: its stretch is too short for the hardware to foresee it."""
-    return job.layout == DIRECT and job.inner >= 2 * job.tile_samples
-
-
-cdef inline Py_ssize_t offset_of(const Job* job, Py_ssize_t sample) noexcept nogil:
-    """The element that is class 0 of a sample."""
-    if job.inner == 1:  # a division costs as much as ten exponentials
-        return sample * job.classes
-    return sample // job.inner * job.classes * job.inner + sample % job.inner
-
-
-cdef inline void transpose_in(
-    const Job* job, Samples* samples, const floating* x, Py_ssize_t start, floating* tile
-) noexcept nogil:
-    """Copy a tile of samples to tile[class][sample]. Lanes without a sample repeat the last one."""
-    cdef const floating* sample
-    cdef Py_ssize_t i, c
-    if job.inner == 1:
-        transpose(x + start * job.classes, job.classes, samples.n, job.classes, tile, job.tile_samples)
-        for c in range(job.classes):
-            for i in range(samples.n, samples.lanes):
-                tile[c * job.tile_samples + i] = tile[c * job.tile_samples + samples.n - 1]
-    else:
-        for i in range(samples.lanes):
-            sample = x + offset_of(job, start + min(i, samples.n - 1))
-            for c in range(job.classes):
-                tile[c * job.tile_samples + i] = sample[c * job.inner]
-
-
-cdef inline void transpose_out(
-    const Job* job, Samples* samples, const floating* tile, Py_ssize_t start, floating* x
-) noexcept nogil:
-    """Copy tile[class][sample] to a tile of samples."""
-    cdef floating* sample
-    cdef Py_ssize_t i, c
-    if job.inner == 1:
-        transpose(tile, job.tile_samples, job.classes, samples.n, x + start * job.classes, job.classes)
-    else:
-        for i in range(samples.n):
-            sample = x + offset_of(job, start + i)
-            for c in range(job.classes):
-                sample[c * job.inner] = tile[c * job.tile_samples + i]
+    return job.layout == DIRECT and not job.copied[PRED] and job.inner >= 2 * job.tile_samples
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -205,12 +190,11 @@ cdef inline void transpose_out(
 
 
 cdef inline void choose_layout(Job* job, Py_ssize_t itemsize, Py_ssize_t short_row) noexcept:
-    """Set layout and tiles. They depend on the shape, the dtype and `short_row`, not on the number of threads.
+    """Set layout and tiles, from the shape, the size of a number in the computation, and `short_row`.
 
     For rows of up to `short_row` classes, lanes across samples are faster than a pass along the row.
     """
-    cdef Py_ssize_t samples = job.outer * job.inner, cells = CELL_BYTES // itemsize
-    cdef Py_ssize_t fit = cells // job.classes // VECTOR * VECTOR
+    cdef Py_ssize_t cells = CELL_BYTES // itemsize, fit = cells // job.classes // VECTOR * VECTOR
     if job.inner == 1 and job.classes > short_row:
         job.layout = ROWS
         job.tile_samples = min(MAX_SAMPLES, max(1, cells // job.classes))
@@ -220,22 +204,48 @@ cdef inline void choose_layout(Job* job, Py_ssize_t itemsize, Py_ssize_t short_r
     else:
         job.layout = DIRECT
         job.tile_samples = min(MAX_SAMPLES, max(LANES, fit))
-        samples = (job.inner + job.tile_samples - 1) // job.tile_samples * job.tile_samples * job.outer
-    job.tiles = (samples + job.tile_samples - 1) // job.tile_samples
+
+
+cdef inline void divide_memory(Job* job, Py_ssize_t itemsize, int fields) noexcept:
+    """Set which arrays are copied, and the memory of a thread."""
+    cdef Py_ssize_t copies, k, size
+    job.copied[PRED] = job.layout == TRANSPOSED or is_half(job.typenum)
+    job.copied[TARGET] = job.target != NULL and (job.layout == TRANSPOSED or job.target_typenum != job.computed)
+    job.copied[CURVATURE] = job.copied[PRED] and job.common.out[HESS] != NULL
+    copies = job.copied[PRED] + job.copied[TARGET] + job.copied[CURVATURE]
+    if job.layout == DIRECT and copies * job.tile_samples * job.classes * itemsize > COPIED_BYTES:
+        job.tile_samples = VECTOR
+    size = (job.tile_samples * job.classes * itemsize + 127) // 64 * 64  # A tile has no power of two as its distance.
+    job.nbytes = SPARE_BYTES + fields * MAX_SAMPLES * itemsize
+    for k in range(ARRAYS):
+        job.place[k] = job.nbytes
+        job.nbytes += size if job.copied[k] else 0
 
 
 cdef inline int take_classes(
     Job* job, Call call, int loss, cnp.ndarray pred, cnp.ndarray target, tuple shape, cnp.ndarray class_weight,
-    long long ignore_index, double smoothing, Py_ssize_t short_row
+    long long ignore_index, double smoothing, Py_ssize_t short_row, int fields
 ) except -1:
-    """Set a job from the arguments of a driver. `shape` is that of pred, as (outer, classes, inner)."""
-    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    """Set a job from the arguments of a driver, which keeps so many fields of a sample.
+
+    `shape` is that of pred, as (outer, classes, inner).
+    """
+    cdef bint single = cnp.PyArray_TYPE(pred) != cnp.NPY_DOUBLE
+    cdef Py_ssize_t itemsize = sizeof(float) if single else sizeof(double), samples
     take_call(&job.common, call, loss, single, single)
     job.outer, job.classes, job.inner = shape
     job.pred = cnp.PyArray_DATA(pred)
+    job.typenum = type_of(pred)
+    job.computed = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
     job.labels = labels_of(pred, target, job.classes, ignore_index)
     job.target = cnp.PyArray_DATA(target) if job.labels.data == NULL else NULL
+    job.target_typenum = type_of(target)
     job.class_weight = address(class_weight)
     job.smoothing = smoothing
-    choose_layout(job, cnp.PyArray_ITEMSIZE(pred), short_row)
+    choose_layout(job, itemsize, short_row)
+    divide_memory(job, itemsize, fields)
+    samples = job.outer * job.inner
+    if job.layout == DIRECT:
+        samples = (job.inner + job.tile_samples - 1) // job.tile_samples * job.tile_samples * job.outer
+    job.tiles = (samples + job.tile_samples - 1) // job.tile_samples
     return 0

@@ -16,11 +16,11 @@ from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.memory cimport aligned, at, clear, prefetch
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
 from fastloss._core.kernels.classes.layout cimport (
-    BLOCK, CELL_BYTES, DIRECT, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, TARGET_WEIGHT, Job, Samples, field,
-    finish_tile, maximum, offset_of, place_tile, prefetches_next, prepare_samples, scale_of, take_classes,
-    transpose_in, transpose_out
+    BLOCK, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, maximum,
+    place_tile, prefetches_next, prepare_samples, scale_of, take_classes
 )
-from fastloss._core.request.call cimport GRAD, HESS, RUN, Call
+from fastloss._core.kernels.classes.tiles cimport give_derivatives, take_pred
+from fastloss._core.request.call cimport RUN, Call
 
 cnp.import_array()
 
@@ -309,12 +309,12 @@ cdef void write_right(
                 hess[right] = slope * field(samples, BEND, grad)[i]
 
 
-cdef void run_rows(const Job* job, Samples* samples, Py_ssize_t start, floating* as_type) noexcept nogil:
+cdef void run_rows(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
     """Run a tile of samples that are rows in memory."""
     cdef Py_ssize_t classes = job.classes, i
-    cdef const floating* logits = <const floating*> job.pred + start * classes
-    cdef floating* grad = at(<floating*> job.common.out[GRAD], start * classes)
-    cdef floating* hess = at(<floating*> job.common.out[HESS], start * classes)
+    cdef const floating* logits = <const floating*> samples.logits
+    cdef floating* grad = <floating*> samples.grad
+    cdef floating* hess = <floating*> samples.hess
     for i in range(samples.n):
         if samples.weight[i] == 0:
             continue
@@ -328,10 +328,12 @@ cdef void run_rows(const Job* job, Samples* samples, Py_ssize_t start, floating*
         write_right(job, samples, grad, hess, classes, 1)
 
 
-cdef void run_lanes(
-    const Job* job, Samples* samples, const floating* logits, floating* grad, floating* hess, Py_ssize_t stride
-) noexcept nogil:
+cdef void run_lanes(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
     """Run a tile of samples that lie side by side."""
+    cdef const floating* logits = <const floating*> samples.logits
+    cdef floating* grad = <floating*> samples.grad
+    cdef floating* hess = <floating*> samples.hess
+    cdef Py_ssize_t stride = samples.stride
     if job.common.loss == LARGEST:
         largest_lanes(job, samples, logits, grad, hess, stride)
     elif job.common.loss == SQUARED:
@@ -342,45 +344,34 @@ cdef void run_lanes(
         write_right(job, samples, grad, hess, 1, stride)
 
 
-cdef void run_transposed(const Job* job, Samples* samples, Py_ssize_t start, floating* as_type) noexcept nogil:
-    """Run a tile of samples through a transposed copy."""
-    cdef char[2 * CELL_BYTES + 64] memory
-    cdef floating* logits = aligned(<floating*> memory)
-    cdef floating* grad = NULL if job.common.out[GRAD] == NULL else logits
-    cdef floating* hess = NULL if job.common.out[HESS] == NULL else logits + job.classes * job.tile_samples
-    transpose_in(job, samples, <const floating*> job.pred, start, logits)
-    run_lanes(job, samples, logits, grad, hess, job.tile_samples)
-    if grad != NULL:
-        transpose_out(job, samples, grad, start, <floating*> job.common.out[GRAD])
-    if hess != NULL:
-        transpose_out(job, samples, hess, start, <floating*> job.common.out[HESS])
+cdef void take(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    take_pred(job, samples, as_type)
 
 
-cdef void run_tile(const Job* job, Py_ssize_t tile, Partial* sums, floating* as_type) noexcept nogil:
-    cdef floating[FIELDS * MAX_SAMPLES + 16] fields
+cdef void give(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    give_derivatives(job, samples, as_type)
+
+
+cdef void run_tile(const Job* job, Py_ssize_t tile, void* memory, Partial* sums, floating* as_type) noexcept nogil:
     cdef Samples samples
     cdef floating* target_weight
     cdef floating* slope
-    cdef Py_ssize_t start = place_tile(job, &samples, tile), offset, i
-    samples.fields = aligned(fields)
-    sums.invalid |= prepare_samples(job, &samples, start, as_type)
+    cdef Py_ssize_t i
+    place_tile(job, &samples, tile, memory)
+    sums.invalid |= prepare_samples(job, &samples, as_type)
     if job.common.stage == RUN:
         target_weight = field(&samples, TARGET_WEIGHT, as_type)
         slope = field(&samples, SLOPE, as_type)
         for i in range(samples.lanes):
             samples.weight[i] = 0 if target_weight[i] == 0 else samples.weight[i]  # a class of weight 0 is ignored too
             slope[i] = scale_of(job, &samples, i, target_weight[i], as_type)
+        take(job, &samples, as_type)
         if job.layout == ROWS:
-            run_rows(job, &samples, start, as_type)
-        elif job.layout == DIRECT:
-            offset = offset_of(job, start)
-            run_lanes(
-                job, &samples, <const floating*> job.pred + offset, at(<floating*> job.common.out[GRAD], offset),
-                at(<floating*> job.common.out[HESS], offset), job.inner
-            )
+            run_rows(job, &samples, as_type)
         else:
-            run_transposed(job, &samples, start, as_type)
-    finish_tile(job, &samples, start, sums, as_type)
+            run_lanes(job, &samples, as_type)
+        give(job, &samples, as_type)
+    finish_tile(job, &samples, sums, as_type)
 
 
 cdef void run_floats(
@@ -388,7 +379,7 @@ cdef void run_floats(
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):
-        run_tile(<const Job*> job, tile, sums, <float*> NULL)
+        run_tile(<const Job*> job, tile, memory, sums, <float*> NULL)
 
 
 cdef void run_doubles(
@@ -396,7 +387,7 @@ cdef void run_doubles(
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):
-        run_tile(<const Job*> job, tile, sums, <double*> NULL)
+        run_tile(<const Job*> job, tile, memory, sums, <double*> NULL)
 
 
 def run(
@@ -409,7 +400,8 @@ def run(
     """
     cdef Job job
     cdef Partial total
-    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
-    take_classes(&job, call, loss, pred, target, shape, class_weight, ignore_index, smoothing, SHORT_ROW[loss])
-    total = run_job(run_floats if single else run_doubles, &job, job.tiles, 1, call.threads)
+    take_classes(&job, call, loss, pred, target, shape, class_weight, ignore_index, smoothing, SHORT_ROW[loss], FIELDS)
+    total = run_job(
+        run_floats if job.computed == cnp.NPY_FLOAT else run_doubles, &job, job.tiles, 1, call.threads, job.nbytes
+    )
     return None if total.invalid else (total.loss, total.target_weight)

@@ -11,12 +11,12 @@ cimport numpy as cnp
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.focal cimport power, power_by_halves
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for
-from fastloss._core.kernels.base.memory cimport aligned, at, clear
+from fastloss._core.kernels.base.memory cimport at, clear
 from fastloss._core.kernels.base.sums cimport LANES
 from fastloss._core.kernels.base.vecmath cimport normal
 from fastloss._core.kernels.classes.layout cimport (
-    BLOCK, CELL_BYTES, DIRECT, MAX_SAMPLES, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, offset_of,
-    place_tile, prepare_samples, take_classes, transpose_in, transpose_out
+    BLOCK, CELL_BYTES, PRED, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, place_tile, prepare_samples,
+    take_classes
 )
 from fastloss._core.kernels.classes.softmax_lanes cimport (
     check_lanes, exp_lanes, gather_spread, peaks_of_lanes, sum_strips, write_lanes
@@ -28,7 +28,8 @@ from fastloss._core.kernels.classes.softmax_sums cimport (
     BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, FIELDS, HOT, HOT_GAP, LOG_OF_SUM, LOGS, LOGS_AND_SUM,
     LOSS, NEGLIGIBLE_EXP, OF_HOT, OF_HOT_TWICE, SPREAD, Kind, is_spread, loss_and_coefficients, set_hot
 )
-from fastloss._core.request.call cimport GRAD, HESS, RUN, Call
+from fastloss._core.kernels.classes.tiles cimport give_derivatives, take_pred, take_target
+from fastloss._core.request.call cimport RUN, Call
 
 cnp.import_array()
 
@@ -128,10 +129,12 @@ cdef void gather_lanes_with_sum(
 
 
 cdef void write_derivatives_of_lanes(
-    const Job* job, Samples* samples, const floating* target, const floating* exps, Py_ssize_t exps_stride,
-    floating* grad, floating* hess, Py_ssize_t stride
+    const Job* job, Samples* samples, const floating* exps, Py_ssize_t exps_stride
 ) noexcept nogil:
-    write_lanes(job, KIND[job.common.loss], samples, target, exps, exps_stride, grad, hess, stride)
+    write_lanes(
+        job, KIND[job.common.loss], samples, <const floating*> samples.target, samples.target_stride, exps, exps_stride,
+        <floating*> samples.grad, <floating*> samples.hess, samples.stride
+    )
 
 
 cdef void finish_samples(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
@@ -165,24 +168,18 @@ cdef void finish_samples(const Job* job, Samples* samples, floating* as_type) no
 # A tile: gather the sums, finish the samples, write the derivatives
 
 
-cdef bint run_rows(const Job* job, Samples* samples, Py_ssize_t start, floating* as_type) noexcept nogil:
-    """Run samples that are rows in memory. Return whether a target is invalid."""
-    cdef char[2 * CELL_BYTES + 64] memory  # A row has more than LANES classes, so padding at most doubles it.
+cdef void run_rows(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    """Run samples that are rows in memory."""
     cdef Py_ssize_t classes = job.classes, stride = (classes + LANES - 1) // LANES * LANES, i
-    cdef const floating* logits = <const floating*> job.pred + start * classes
-    cdef const floating* target = at(<const floating*> job.target, start * classes)
-    cdef floating* grad = at(<floating*> job.common.out[GRAD], start * classes)
-    cdef floating* hess = at(<floating*> job.common.out[HESS], start * classes)
-    cdef floating* exps = aligned(<floating*> memory)
+    cdef const floating* logits = <const floating*> samples.logits
+    cdef const floating* target = <const floating*> samples.target
+    cdef floating* grad = <floating*> samples.grad
+    cdef floating* hess = <floating*> samples.hess
+    # Rows of up to BLOCK classes have a copy. A row has more than LANES classes, so padding at most doubles it.
+    cdef floating* exps = <floating*> samples.memory
     cdef Kind kind = KIND[job.common.loss]
-    cdef bint invalid = False
     cdef int k
-    if target != NULL:
-        for i in range(samples.n):
-            invalid |= check_row(job, samples, i, target + i * classes)
-    if job.common.stage != RUN:
-        return invalid
-    if classes > BLOCK:  # no copy
+    if classes > BLOCK:
         exps, stride = grad, classes
     find_peaks_of_rows(job, samples, logits)
     if classes <= BLOCK and not is_spread(job):
@@ -220,7 +217,6 @@ cdef bint run_rows(const Job* job, Samples* samples, Py_ssize_t start, floating*
                 grad[i * classes + samples.label[i]] = field(samples, OF_HOT, as_type)[i]
                 if hess != NULL and kind != LOGS:
                     hess[i * classes + samples.label[i]] = field(samples, OF_HOT_TWICE, as_type)[i]
-    return invalid
 
 
 cdef void gather_lanes(
@@ -240,77 +236,69 @@ cdef void gather_lanes(
         gather_lanes_with_sum(job, samples, logits, stride, target, target_stride, exps, exps_stride)
 
 
-cdef bint run_direct(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
-    """Run samples that lie side by side in memory. Return whether a target is invalid."""
-    cdef char[CELL_BYTES + 64] memory
-    cdef const floating* logits = <const floating*> job.pred + samples.offset
-    cdef const floating* target = at(<const floating*> job.target, samples.offset)
-    cdef floating* grad = at(<floating*> job.common.out[GRAD], samples.offset)
-    cdef floating* hess = at(<floating*> job.common.out[HESS], samples.offset)
-    cdef floating* exps = grad
-    cdef Py_ssize_t stride = job.inner, exps_stride = stride
-    cdef bint invalid = target != NULL and check_lanes(job, samples, target, stride)
-    if job.common.stage != RUN:
-        return invalid
-    if job.classes * job.tile_samples * <Py_ssize_t> sizeof(floating) <= CELL_BYTES:
+cdef void run_lanes(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    """Run samples that lie side by side."""
+    cdef const floating* logits = <const floating*> samples.logits
+    cdef floating* exps = <floating*> samples.grad
+    cdef Py_ssize_t exps_stride = samples.stride
+    if job.copied[PRED]:
+        exps = <floating*> logits
+    elif job.classes * job.tile_samples * <Py_ssize_t> sizeof(floating) <= CELL_BYTES:
         # If classes were a power of two apart, they would push each other out of the cache.
-        exps, exps_stride = aligned(<floating*> memory), job.tile_samples
-    elif grad == NULL:
-        exps, exps_stride = aligned(<floating*> memory), 0
-    gather_lanes(job, samples, logits, stride, target, stride, exps, exps_stride)
+        exps, exps_stride = <floating*> samples.memory, job.tile_samples
+    elif exps == NULL:
+        exps, exps_stride = <floating*> samples.memory, 0
+    gather_lanes(
+        job, samples, logits, samples.stride, <const floating*> samples.target, samples.target_stride, exps, exps_stride
+    )
     finish_samples(job, samples, as_type)
-    if grad != NULL:
-        write_derivatives_of_lanes(job, samples, target, exps, exps_stride, grad, hess, stride)
-    return invalid
-
-
-cdef bint run_transposed(const Job* job, Samples* samples, Py_ssize_t start, floating* as_type) noexcept nogil:
-    """Run samples through a transposed copy. Return whether a target is invalid."""
-    cdef char[3 * CELL_BYTES + 64] memory
-    cdef floating* logits = aligned(<floating*> memory)
-    cdef floating* target = NULL
-    cdef floating* hess = NULL
-    cdef Py_ssize_t stride = job.tile_samples
-    cdef bint invalid = False
-    if job.target != NULL:
-        target = logits + job.classes * stride
-        transpose_in(job, samples, <const floating*> job.target, start, target)
-        invalid = check_lanes(job, samples, target, stride)
-    if job.common.stage != RUN:
-        return invalid
-    if job.common.out[HESS] != NULL:
-        hess = logits + 2 * job.classes * stride
-    transpose_in(job, samples, <const floating*> job.pred, start, logits)
-    gather_lanes(job, samples, logits, stride, target, stride, logits, stride)
-    finish_samples(job, samples, as_type)
-    if job.common.out[GRAD] != NULL:
-        write_derivatives_of_lanes(job, samples, target, logits, stride, logits, hess, stride)
-        transpose_out(job, samples, logits, start, <floating*> job.common.out[GRAD])
-        if hess != NULL:
-            transpose_out(job, samples, hess, start, <floating*> job.common.out[HESS])
-    return invalid
+    if samples.grad != NULL:
+        write_derivatives_of_lanes(job, samples, exps, exps_stride)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The driver
 
 
-cdef void run_tile(const Job* job, Py_ssize_t tile, Partial* sums, floating* as_type) noexcept nogil:
-    cdef floating[FIELDS * MAX_SAMPLES + 16] fields
+cdef bint check(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    """Return whether a probability of the target is invalid."""
+    cdef const floating* target
+    cdef bint invalid = False
+    cdef Py_ssize_t i
+    take_target(job, samples, as_type)
+    target = <const floating*> samples.target
+    if target == NULL:
+        return False
+    if job.layout != ROWS:
+        return check_lanes(job, samples, target, samples.target_stride)
+    for i in range(samples.n):
+        invalid |= check_row(job, samples, i, target + i * job.classes)
+    return invalid
+
+
+cdef void take(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    take_pred(job, samples, as_type)
+
+
+cdef void give(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    give_derivatives(job, samples, as_type)
+
+
+cdef void run_tile(const Job* job, Py_ssize_t tile, void* memory, Partial* sums, floating* as_type) noexcept nogil:
     cdef Samples samples
-    cdef Py_ssize_t start = place_tile(job, &samples, tile)
-    samples.fields = aligned(fields)
-    sums.invalid |= prepare_samples(job, &samples, start, as_type)
+    place_tile(job, &samples, tile, memory)
+    sums.invalid |= prepare_samples(job, &samples, as_type)
     if job.common.stage == RUN:
         set_hot(job, KIND[job.common.loss], &samples, as_type)
-    if job.layout == ROWS:
-        sums.invalid |= run_rows(job, &samples, start, as_type)
-    elif job.layout == DIRECT:
-        samples.offset = offset_of(job, start)
-        sums.invalid |= run_direct(job, &samples, as_type)
-    else:
-        sums.invalid |= run_transposed(job, &samples, start, as_type)
-    finish_tile(job, &samples, start, sums, as_type)
+    sums.invalid |= check(job, &samples, as_type)
+    if job.common.stage == RUN:
+        take(job, &samples, as_type)
+        if job.layout == ROWS:
+            run_rows(job, &samples, as_type)
+        else:
+            run_lanes(job, &samples, as_type)
+        give(job, &samples, as_type)
+    finish_tile(job, &samples, sums, as_type)
 
 
 cdef void run_floats(
@@ -318,7 +306,7 @@ cdef void run_floats(
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):
-        run_tile(<const Job*> job, tile, sums, <float*> NULL)
+        run_tile(<const Job*> job, tile, memory, sums, <float*> NULL)
 
 
 cdef void run_doubles(
@@ -326,7 +314,7 @@ cdef void run_doubles(
 ) noexcept nogil:
     cdef Py_ssize_t tile
     for tile in range(start, stop):
-        run_tile(<const Job*> job, tile, sums, <double*> NULL)
+        run_tile(<const Job*> job, tile, memory, sums, <double*> NULL)
 
 
 def run(
@@ -337,12 +325,13 @@ def run(
 
     Return the weighted sum of the losses and the sum of the weights of the targets, or None if a target is invalid. A
     stage other than RUN checks the target and sums the weights; RUN sums the losses. `shape` is that of pred, as
-    (outer, classes, inner). The target has no class axis if it holds class indices. Probabilities and class weights
-    have the dtype of pred.
+    (outer, classes, inner). The target has no class axis if it holds class indices. Class weights have the dtype of
+    the computation: float64 if that of pred is, else float32.
     """
     cdef Job job
     cdef Partial total
-    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
-    take_classes(&job, call, loss, pred, target, shape, class_weight, ignore_index, smoothing, SHORT_ROW)
-    total = run_job(run_floats if single else run_doubles, &job, job.tiles, 1, call.threads)
+    take_classes(&job, call, loss, pred, target, shape, class_weight, ignore_index, smoothing, SHORT_ROW, FIELDS)
+    total = run_job(
+        run_floats if job.computed == cnp.NPY_FLOAT else run_doubles, &job, job.tiles, 1, call.threads, job.nbytes
+    )
     return None if total.invalid else (total.loss, total.target_weight)

@@ -235,8 +235,8 @@ cdef inline void gather_spread(
 
 
 cdef inline void write_lanes(
-    const Job* job, Kind kind, Samples* samples, const floating* target, const floating* exps, Py_ssize_t exps_stride,
-    floating* grad, floating* hess, Py_ssize_t stride
+    const Job* job, Kind kind, Samples* samples, const floating* target, Py_ssize_t target_stride,
+    const floating* exps, Py_ssize_t exps_stride, floating* grad, floating* hess, Py_ssize_t stride
 ) noexcept nogil:
     """The gradient and, unless hess is NULL, the diagonal of the Hessian, from exp(logits - peak) in exps.
 
@@ -278,7 +278,7 @@ cdef inline void write_lanes(
             for i in range(samples.lanes):
                 g[i] = a[i] * x[i]
             continue
-        spread_of_lanes(job, kind, samples.lanes, target, stride, c, q)
+        spread_of_lanes(job, kind, samples.lanes, target, target_stride, c, q)
         if kind == LOGS and target == NULL:
             for i in range(samples.lanes):
                 g[i] = a[i] * x[i] - b[i] * q[i]

@@ -15,7 +15,7 @@ from fastloss._core.kernels.base.vecmath cimport (
     at_least, at_most, exp_difference, exp_nonpositive, max_lanes, sum_lanes, trunc
 )
 from fastloss._core.kernels.classes.layout cimport (
-    BLOCK, CELL_BYTES, TARGET_WEIGHT, VECTOR, Job, Samples, field, maximum
+    BLOCK, CELL_BYTES, PRED, TARGET_WEIGHT, VECTOR, Job, Samples, field, maximum
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
     GAP, HITS, HOT, HOT_GAP, INVERSE, LOG_OF_SUM, LOGS, MISSES, NEGLIGIBLE_EXP, OF_EXP, OF_PAIR, OF_SHARE, OF_SQUARE,
@@ -98,12 +98,12 @@ cdef inline void exp_group(const floating* logits, Py_ssize_t n, floating peak, 
 
 
 cdef inline void exps_of_row(
-    const floating* logits, Py_ssize_t n, floating peak, floating* exps, const floating* grad
+    const Job* job, const floating* logits, Py_ssize_t n, floating peak, floating* exps, const floating* grad
 ) noexcept nogil:
     """exp(logits - peak) of n >= LANES numbers, padded with zeros to whole groups of LANES."""
     cdef Py_ssize_t i = 0, ahead = 0
     while i + LANES <= n:
-        while ahead < i + LANES:  # needed soon: otherwise memory is idle during the arithmetic
+        while ahead < i + LANES and not job.copied[PRED]:  # needed soon: otherwise memory is idle during the arithmetic
             prefetch(<const char*> (logits + ahead) + CELL_BYTES)
             if grad != NULL:
                 prefetch(grad + ahead)
@@ -152,7 +152,7 @@ cdef inline void exp_rows(
     cdef floating* peak = field(samples, PEAK, exps)
     cdef Py_ssize_t classes = job.classes, i
     for i in range(samples.n):
-        exps_of_row(logits + i * classes, classes, peak[i], exps + i * stride, at(grad, i * classes))
+        exps_of_row(job, logits + i * classes, classes, peak[i], exps + i * stride, at(grad, i * classes))
 
 
 cdef inline void sum_rows(const Job* job, Samples* samples, const floating* exps, Py_ssize_t stride) noexcept nogil:
@@ -210,7 +210,7 @@ cdef inline void gather_row(
             for c in range(n):
                 product[c] = 0 if q[c] == 0 else q[c] * (peak - logits[start + c])
             gap += ordered_sum(product, n)
-        exps_of_row(logits + start, n, peak, x, at(grad, start))
+        exps_of_row(job, logits + start, n, peak, x, at(grad, start))
         add_exps(x, n, below, ones)
         if is_spread(job) and kind != LOGS:
             if lifted != 1:

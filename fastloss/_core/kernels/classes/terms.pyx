@@ -16,6 +16,7 @@ terms.pxi holds the losses: the math of each, and its place in the table.
 from cython cimport floating
 cimport numpy as cnp
 from libc.float cimport DBL_MAX, FLT_MAX
+from libc.string cimport memset
 
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.domains cimport any_outside_domain
@@ -23,8 +24,8 @@ from fastloss._core.kernels.base.job cimport take_call
 from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
-from fastloss._core.kernels.base.memory cimport address, aligned, at, clear, end_stream, prefetch_all
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, load, take_operand
+from fastloss._core.kernels.base.memory cimport address, at, end_stream, prefetch_all
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, load, store, take_operand
 from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, exp, exp_difference_and_fall, expm1, expm1_minus_x, fabs, gap_near_one, log, log1p_01, log1p_and_gap,
@@ -53,6 +54,8 @@ include "terms.pxi"
 cdef enum:
     REACH = 65536           # A tile of labels covers about this many elements of the gradient.
     STRIP = 4 * TILE        # samples side by side whose gradient is cleared class by class: short stretches cost more
+    TILES = 3 + OUTPUTS     # of numbers in the dtype of the computation, in the memory of a thread
+    DOUBLE_TILES = 5
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Samples and pieces
@@ -108,11 +111,11 @@ cdef inline bint in_place(const Job* job) noexcept nogil:
     return False
 
 
-cdef inline void clear_derivatives(const Job* job, Py_ssize_t start, Py_ssize_t n, floating* as_type) noexcept nogil:
+cdef inline void clear_derivatives(const Job* job, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
     cdef int k
     for k in range(GRAD, ELEMENTWISE_OUTPUTS):
         if job.common.out[k] != NULL:
-            clear(<floating*> job.common.out[k] + start, n)
+            memset(<char*> job.common.out[k] + start * job.itemsize, 0, n * job.itemsize)
 
 
 cdef inline const floating* read(
@@ -121,7 +124,7 @@ cdef inline const floating* read(
     """Elements of an input: in place, or as a copy."""
     cdef const Operand* x = &job.inputs[k]
     cdef int j
-    cdef bint copied = x.typenum != job.inputs[0].typenum
+    cdef bint copied = x.typenum != job.computed
     # If a derivative is written over an input, the loops get a copy: see `direct` in elementwise/driver.pyx.
     for j in range(GRAD, ELEMENTWISE_OUTPUTS):
         copied |= x.data == job.common.out[j]
@@ -131,15 +134,16 @@ cdef inline const floating* read(
     return <const floating*> memory.copies[k]
 
 
-cdef inline void prefetch_piece(const Job* job, Py_ssize_t start, Py_ssize_t n, floating* as_type) noexcept nogil:
+cdef inline void prefetch_piece(const Job* job, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
     """Prefetch a piece of the next class: the hardware looks ahead no further than the page of this one."""
+    cdef Py_ssize_t first = start * job.itemsize, floats = n * job.itemsize // <Py_ssize_t> sizeof(float)
     cdef int k
     for k in range(2):
         if job.inputs[k].data != NULL and job.inputs[k].typenum == job.inputs[0].typenum:
-            prefetch_all(<const floating*> job.inputs[k].data + start, n)
+            prefetch_all(<const float*> (<const char*> job.inputs[k].data + first), floats)
     for k in range(GRAD, ELEMENTWISE_OUTPUTS):
         if job.common.out[k] != NULL:
-            prefetch_all(<const floating*> job.common.out[k] + start, n)
+            prefetch_all(<const float*> (<const char*> job.common.out[k] + first), floats)
 
 
 cdef inline void set_tile(
@@ -186,14 +190,18 @@ cdef double run_piece(
         return 0
     tile.pred = pred
     tile.target = target
-    tile.stream = job.stream and weight == NULL
+    tile.stream = job.stream and weight == NULL and not job.halves
     set_tile(job, memory, weight, n, &tile)
     for k in range(GRAD, ELEMENTWISE_OUTPUTS):
         tile.out[k] = at(<floating*> job.common.out[k], start)
+        if job.halves and tile.out[k] != NULL:
+            tile.out[k] = memory.out[k]
     run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
-    if weight != NULL:
-        for k in range(GRAD, ELEMENTWISE_OUTPUTS):
+    for k in range(GRAD, ELEMENTWISE_OUTPUTS):
+        if weight != NULL:
             weigh(<floating*> tile.out[k], weight, job.common.scale, n)
+        if job.halves and tile.out[k] != NULL:
+            store(<float*> tile.out[k], job.common.out[k], job.inputs[0].typenum, start, n, job.stream)
     value = <floating*> tile.out[VALUE]
     if job.common.out[VALUE] != NULL:
         if weight != NULL:
@@ -218,27 +226,56 @@ cdef double run_all_classes(
         for c in range(job.classes):
             if job.classes > 1:
                 following = start + ((c + 1) * job.inner if c + 1 < job.classes else job.width)
-                prefetch_piece(job, following, samples.n, as_type)
+                prefetch_piece(job, following, samples.n)
             total += run_piece(job, samples, memory, start + c * job.inner, samples.n, invalid, as_type)
     return total
+
+
+cdef inline void gather(
+    const Job* job, Samples* samples, Memory* memory, floating* gathered
+) noexcept nogil:
+    """Gather the elements of pred that are the classes of the labels."""
+    cdef const void* pred = job.inputs[0].data
+    cdef unsigned short* halves = <unsigned short*> memory.scratch
+    cdef Py_ssize_t k
+    if job.halves:
+        for k in range(samples.n):
+            halves[k] = (<const unsigned short*> pred)[samples.place[k]]
+        load(halves, job.inputs[0].typenum, 0, gathered, samples.n)
+    else:
+        for k in range(samples.n):
+            gathered[k] = (<const floating*> pred)[samples.place[k]]
+
+
+cdef inline void scatter(
+    const Job* job, Samples* samples, Memory* memory, const floating* derivative, void* out
+) noexcept nogil:
+    """Write derivatives to these elements."""
+    cdef unsigned short* halves = <unsigned short*> memory.scratch
+    cdef Py_ssize_t k
+    if job.halves:
+        store(<const float*> derivative, halves, job.inputs[0].typenum, 0, samples.n)
+        for k in range(samples.n):
+            (<unsigned short*> out)[samples.place[k]] = halves[k]
+    else:
+        for k in range(samples.n):
+            (<floating*> out)[samples.place[k]] = derivative[k]
 
 
 cdef double run_one_class(
     const Job* job, Samples* samples, Memory* memory, bint* invalid, floating* as_type
 ) noexcept nogil:
     """Run samples that have a term only in the class of their label."""
-    cdef const floating* pred = <const floating*> job.inputs[0].data
     cdef floating* gathered = <floating*> memory.copies[0]
     cdef floating* ones = <floating*> memory.copies[1]
     cdef const double* weight = samples.weight if samples.weighted else NULL
-    cdef floating* derivative
     cdef floating* value
     cdef Py_ssize_t n = samples.n, c, k
     cdef Tile tile
     cdef int j
     for k in range(n):
         ones[k] = 1
-        gathered[k] = pred[samples.place[k]]
+    gather(job, samples, memory, gathered)
     invalid[0] |= any_outside_domain(job.domains[0], gathered, weight, n)
     if job.common.stage == CHECK:
         return 0
@@ -250,17 +287,15 @@ cdef double run_one_class(
         tile.out[j] = NULL if job.common.out[j] == NULL else memory.out[j]
     run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
     if not job.in_strips:
-        clear_derivatives(job, samples.first, job.classes * job.inner * samples.blocks, as_type)
+        clear_derivatives(job, samples.first, job.classes * job.inner * samples.blocks)
     elif in_place(job):
         for c in range(job.classes):
-            clear_derivatives(job, samples.first + c * job.inner, n, as_type)
+            clear_derivatives(job, samples.first + c * job.inner, n)
     for j in range(GRAD, ELEMENTWISE_OUTPUTS):
         if job.common.out[j] != NULL:
             if weight != NULL:
                 weigh(<floating*> tile.out[j], weight, job.common.scale, n)
-            derivative = <floating*> job.common.out[j]
-            for k in range(n):
-                derivative[samples.place[k]] = (<floating*> tile.out[j])[k]
+            scatter(job, samples, memory, <floating*> tile.out[j], job.common.out[j])
     value = <floating*> tile.out[VALUE]
     if job.common.out[VALUE] != NULL:
         for k in range(n):
@@ -278,7 +313,7 @@ cdef double run_samples(
     const Job* job, Samples* samples, Memory* memory, Partial* sums, floating* as_type
 ) noexcept nogil:
     """The sum of the weighted terms of at most TILE samples, or of pieces of at most TILE elements."""
-    cdef floating* value = <floating*> job.common.out[VALUE]
+    cdef floating* value
     cdef double total = 0
     cdef bint invalid = prepare_samples(job, samples, memory)
     cdef Py_ssize_t k
@@ -290,47 +325,50 @@ cdef double run_samples(
         total = run_all_classes(job, samples, memory, &invalid, as_type)
     sums.invalid |= invalid
     sums.target_weight += samples.target_weight
-    if value != NULL and job.common.stage == RUN:
+    if job.common.out[VALUE] != NULL and job.common.stage == RUN:
+        value = <floating*> memory.scratch if job.halves else <floating*> job.common.out[VALUE] + samples.start
         for k in range(samples.n):
-            value[samples.start + k] = <floating> samples.total[k]
+            value[k] = <floating> samples.total[k]
+        if job.halves:
+            store(<float*> value, job.common.out[VALUE], job.inputs[0].typenum, samples.start, samples.n)
     return total
 
 
 cdef double run_tile(
-    const Job* job, Memory* memory, Py_ssize_t tile, Partial* sums, floating* as_type
+    const Job* job, Samples* samples, Memory* memory, Py_ssize_t tile, Partial* sums, floating* as_type
 ) noexcept nogil:
     """The sum of the weighted terms of a tile."""
     cdef Py_ssize_t block = job.classes * job.inner, strips, strip, stop, k
-    cdef Samples samples
     cdef double total = 0
     if not job.in_strips:
         samples.blocks = min(job.blocks, job.outer - tile * job.blocks)
         samples.n = samples.blocks * job.inner
         samples.start = tile * job.blocks * job.inner
         samples.first = tile * job.blocks * block
-        return run_samples(job, &samples, memory, sums, as_type)
+        return run_samples(job, samples, memory, sums, as_type)
     strips = (job.inner + job.width - 1) // job.width
     strip = tile % strips * job.width
     stop = min(strip + job.width, job.inner)
     if job.one_class and job.common.stage == RUN and not in_place(job):
         for k in range(job.classes):
-            clear_derivatives(job, tile // strips * block + k * job.inner + strip, stop - strip, as_type)
+            clear_derivatives(job, tile // strips * block + k * job.inner + strip, stop - strip)
     while strip < stop:
         samples.blocks = 1
         samples.n = min(TILE, stop - strip)
         samples.start = tile // strips * job.inner + strip
         samples.first = tile // strips * block + strip
-        total += run_samples(job, &samples, memory, sums, as_type)
+        total += run_samples(job, samples, memory, sums, as_type)
         strip += samples.n
     return total
 
 
 cdef void run_chunk(
-    const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* sums, floating* as_type
+    const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* sums, floating* array
 ) noexcept nogil:
-    cdef floating[(3 + OUTPUTS) * TILE + 16] arrays
-    cdef floating* array = aligned(arrays)
+    """Run tiles start to stop, with the memory of the thread from `array` on."""
+    cdef double* doubles = <double*> (array + TILES * TILE)
     cdef Memory memory
+    cdef Samples samples
     cdef Py_ssize_t tile
     cdef int k
     for k in range(2):
@@ -339,8 +377,11 @@ cdef void run_chunk(
     for k in range(OUTPUTS):
         memory.out[k] = array + (3 + k) * TILE
     memory.phase = memory.reach = 0
+    memory.weight, memory.class_weight = doubles, doubles + TILE
+    samples.weight, samples.total = doubles + 2 * TILE, doubles + 3 * TILE
+    samples.place = <long long*> (doubles + 4 * TILE)
     for tile in range(start, stop):
-        sums.loss += run_tile(job, &memory, tile, sums, as_type)
+        sums.loss += run_tile(job, &samples, &memory, tile, sums, array)
     if job.stream:
         end_stream()
 
@@ -348,13 +389,13 @@ cdef void run_chunk(
 cdef void run_floats(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, sums, <float*> NULL)
+    run_chunk(<const Job*> job, start, stop, sums, <float*> memory)
 
 
 cdef void run_doubles(
     const void* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory
 ) noexcept nogil:
-    run_chunk(<const Job*> job, start, stop, sums, <double*> NULL)
+    run_chunk(<const Job*> job, start, stop, sums, <double*> memory)
 
 
 cdef void choose_tiles(Job* job) noexcept:
@@ -397,7 +438,8 @@ def run(
     """
     cdef Job job
     cdef Partial total
-    cdef bint single = cnp.PyArray_TYPE(pred) == cnp.NPY_FLOAT
+    cdef bint single = cnp.PyArray_TYPE(pred) != cnp.NPY_DOUBLE
+    cdef Py_ssize_t number = sizeof(float) if single else sizeof(double)
     cdef int k
     take_call(&job.common, call, loss, single, single)
     job.one_class = one_class
@@ -412,5 +454,11 @@ def run(
     choose_tiles(&job)
     # Second derivatives do not go past the caches: see base/loops.pxd.
     job.stream = call.stream and job.common.out[GRAD] != NULL and job.common.out[HESS] == NULL
-    total = run_job(run_floats if single else run_doubles, &job, job.tiles, 1, call.threads)
+    job.computed = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
+    job.halves = is_half(job.inputs[0].typenum)
+    job.itemsize = cnp.PyArray_ITEMSIZE(pred)
+    total = run_job(
+        run_floats if single else run_doubles, &job, job.tiles, 1, call.threads,
+        TILE * (TILES * number + DOUBLE_TILES * <Py_ssize_t> sizeof(double))
+    )
     return None if total.invalid else (total.loss, total.target_weight)

@@ -20,6 +20,9 @@ cdef struct Job:
     Py_ssize_t width            # inner indices in a tile
     Py_ssize_t tiles
     Operand[2] inputs           # pred, and target unless it holds class indices
+    int computed                # the typenum of the computation
+    bint halves                 # whether pred and all results have half precision
+    Py_ssize_t itemsize         # of these
     Domain[2] domains           # of these
     Labels labels
     Operand class_weight
@@ -33,16 +36,17 @@ cdef struct Samples:        # of a tile; side by side in an array of the shape o
     Py_ssize_t blocks       # outer indices
     bint weighted           # whether a sample may have another weight than 1
     double target_weight    # the sum of the weights that the targets bring to the mean
-    double[TILE] weight     # 0 for a sample that is ignored
-    long long[TILE] place   # the element that is the class of the label
-    double[TILE] total      # sum of the terms so far
+    # TILE of each
+    double* weight          # 0 for a sample that is ignored
+    long long* place        # the element that is the class of the label
+    double* total           # sum of the terms so far
 
-cdef struct Memory:         # of a thread: floating[TILE] each, then doubles
-    void* copies[2]         # of the inputs; side by side
+cdef struct Memory:         # of a thread: TILE of each
+    void* copies[2]         # of the inputs, side by side, in the dtype of the computation
     void* scratch
     void* out[OUTPUTS]
-    double[TILE] weight     # of the elements of a piece
-    double[TILE] class_weight   # holds `reach` weights, from element `phase` of an outer index on
+    double* weight          # of the elements of a piece
+    double* class_weight    # holds `reach` weights, from element `phase` of an outer index on
     Py_ssize_t phase
     Py_ssize_t reach
 

@@ -206,9 +206,10 @@ def sigmoid_focal(
     z is `pred`, t is `target`, and p = sigmoid(z)::
 
         p_t  = p t + (1 - p) (1 - t)
-        loss = -(1 - p_t)^gamma log p_t
+        loss = (1 - p_t)^gamma (-t log p - (1 - t) log(1 - p))
 
-    p_t is the probability of the right label. `alpha` multiplies the loss by alpha t + (1 - alpha) (1 - t).
+    p_t is the probability of the right label. For a label 0 or 1, the loss is -(1 - p_t)^gamma log p_t. `alpha`
+    multiplies the loss by alpha t + (1 - alpha) (1 - t).
 
     Parameters
     ----------
@@ -218,8 +219,8 @@ def sigmoid_focal(
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
     gamma : float, default 2.0
-        Exponent, finite and >= 0. The larger it is, the less weight easy elements have. With gamma=0 and labels 0 and
-        1, the loss is binary cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
+        Exponent, finite and >= 0. The larger it is, the less weight easy elements have. With gamma=0, the loss is
+        binary cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
     alpha : float, optional
         A number in [0, 1] that balances the two labels. The positive label has the weight alpha, the negative label the
         weight 1 - alpha. Without `alpha` both have the weight 1.
@@ -232,10 +233,12 @@ def sigmoid_focal(
     * Gradient for label 1: -alpha (1 - p)^gamma (1 - p - gamma p log p).
     * Gradient for label 0: (1 - alpha) p^gamma (p - gamma (1 - p) log(1 - p)).
     * Without `alpha`, the factors alpha and 1 - alpha in the two gradients are 1.
+    * Gradient for any target, where B is the binary cross-entropy and a is the factor from `alpha`:
+      a (1 - p_t)^gamma (p - t - gamma (2 t - 1) p (1 - p) B / (1 - p_t)).
     * Second derivative: it is negative for some elements that are clearly wrong, because the loss is not convex for
       gamma > 0.
-    * Targets between 0 and 1: p_t mixes the two probabilities before the logarithm is taken. So gamma=0 is not binary
-      cross-entropy for such targets.
+    * Targets between 0 and 1: with gamma=0, the minimum is at p = t. A larger gamma moves it towards 0 or 1: for t =
+      0.3 and gamma=2 it is at p = 0.12.
     * Special values: an infinite logit costs 0 if the label agrees with it, and inf if not. The gradient is finite in
       both cases. A NaN logit gives a NaN loss and gradient.
     * Accuracy: the loss keeps its accuracy for every logit.
@@ -287,9 +290,10 @@ def binary_focal(
     p is `pred` and t is `target`::
 
         p_t  = p t + (1 - p) (1 - t)
-        loss = -(1 - p_t)^gamma max(log p_t, -100)
+        loss = (1 - p_t)^gamma (-t max(log p, -100) - (1 - t) max(log(1 - p), -100))
 
-    p_t is the probability of the right label. `alpha` multiplies the loss by alpha t + (1 - alpha) (1 - t).
+    p_t is the probability of the right label. For a label 0 or 1, the loss is -(1 - p_t)^gamma max(log p_t, -100).
+    `alpha` multiplies the loss by alpha t + (1 - alpha) (1 - t).
 
     Parameters
     ----------
@@ -300,8 +304,8 @@ def binary_focal(
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
     gamma : float, default 2.0
-        Exponent, finite and >= 0. The larger it is, the less weight easy elements have. With gamma=0 and labels 0 and
-        1, the loss is binary cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
+        Exponent, finite and >= 0. The larger it is, the less weight easy elements have. With gamma=0, the loss is
+        binary cross-entropy. Multiples of 1/2 up to 7.5 are fastest.
     alpha : float, optional
         A number in [0, 1] that balances the two labels. The positive label has the weight alpha, the negative label the
         weight 1 - alpha. Without `alpha` both have the weight 1.
@@ -310,12 +314,13 @@ def binary_focal(
     -----
     * Mean: the denominator is the sum of `sample_weight`, or the number of elements if there are no weights. `alpha` is
       part of the loss. It does not enter the denominator.
-    * Gradient without `alpha`: -(2 t - 1) (1 - p_t)^gamma (1 / p_t - gamma log(p_t) / (1 - p_t)). It is finite for
-      every p in [0, 1].
-    * Second derivative without `alpha`, where m = 1 - p_t: (2 t - 1)^2 m^gamma (1 / p_t^2 + 2 gamma / (p_t m) - gamma
-      (gamma - 1) log(p_t) / m^2). It can be inf where p_t is 0, and for 0 < gamma < 1 where p_t is 1.
-    * Targets between 0 and 1: p_t mixes the two probabilities before the logarithm is taken. So gamma=0 is not binary
-      cross-entropy for such targets.
+    * Gradient without `alpha`, where B is the binary cross-entropy, D = (1 - t) / (1 - p) - t / p its derivative, and
+      m = 1 - p_t: m^gamma (D - gamma (2 t - 1) B / m). D is limited as in `binary_cross_entropy`, so the gradient is
+      finite for every p in [0, 1].
+    * Second derivative without `alpha`: m^gamma (t / p^2 + (1 - t) / (1 - p)^2 - 2 gamma (2 t - 1) D / m + gamma (gamma
+      - 1) (2 t - 1)^2 B / m^2). It can be inf where p is 0 or 1.
+    * Targets between 0 and 1: with gamma=0, the minimum is at p = t. A larger gamma moves it towards 0 or 1: for t =
+      0.3 and gamma=2 it is at p = 0.12.
     * Special values: a NaN probability gives a NaN loss and gradient.
 
     References

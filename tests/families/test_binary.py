@@ -9,7 +9,7 @@ import fastloss as fl
 from tests.losses.cases import BINARY
 from tests.losses.comparing import assert_close, assert_same_bits
 from tests.losses.problem import Problem
-from tests.losses.support import INF, MASKED_WEIGHT, each_dtype, each_place, element, raises
+from tests.losses.support import INF, MASKED_WEIGHT, each_dtype, each_place, element, everything, raises
 
 bce = fl.binary_cross_entropy_with_logits
 Z = np.zeros((3, 4))
@@ -146,17 +146,53 @@ def test_binary_focal_of_saturated_probabilities(dtype):
             value, grad, hess = element(loss, p, 1 - p, dtype, gamma=gamma)
             assert (value, hess) == (100, INF)
             assert_close(grad, dtype(-side * (steepest + 100 * gamma)), 2)
-            assert element(loss, p, 0.5, dtype, gamma=gamma)[1:] == (0, 0)
+            value, grad, hess = element(loss, p, 0.5, dtype, gamma=gamma)
+            assert_close((value, grad), (dtype(0.5**gamma * 50), dtype(-side * 0.5**gamma * steepest / 2)), 2)
+            assert hess == INF
 
 
 @each_dtype
 def test_binary_focal_without_focus_is_binary_cross_entropy(dtype):
-    p, t = np.random.default_rng(0).uniform(0.01, 0.99, (2, 100)).astype(dtype)
-    t = np.round(t)
-    for alpha in (None, 0.25):
-        options = {"alpha": alpha, "reduction": "none"}
-        actual = fl.binary_focal.grad_and_hess(p, t, gamma=0, **options)
-        assert_close(actual, fl.binary_cross_entropy.grad_and_hess(p, t, **options), 8)
+    p, soft = np.random.default_rng(0).uniform(0.01, 0.99, (2, 100)).astype(dtype)
+    for t in (soft, np.round(soft)):
+        for alpha in (None, 0.25):
+            options = {"alpha": alpha, "reduction": "none"}
+            actual = fl.binary_focal.grad_and_hess(p, t, gamma=0, **options)
+            size = 1 if alpha is None else 1 / p + 1 / (1 - p)
+            assert_close(fl.binary_focal(p, t, gamma=0, **options), fl.binary_cross_entropy(p, t, **options), 8)
+            assert_close(actual, fl.binary_cross_entropy.grad_and_hess(p, t, **options), 8, size)
+
+
+@each_dtype
+def test_focal_losses_of_soft_labels(dtype):
+    """Values of torchvision, optax and Keras."""
+    p = dtype(1 / (1 + np.exp(-2)))
+    for gamma, expected in ((0, 1.5269280110429723), (2, 0.6497381897123681)):
+        assert_close(fl.sigmoid_focal(np.array([2], dtype), [0.3], gamma=gamma), expected, 8 * 2**29)
+        assert_close(fl.binary_focal(np.array([p]), [0.3], gamma=gamma), expected, 8 * 2**29)
+
+
+@each_dtype
+def test_a_label_costs_the_same_beside_soft_ones(dtype):
+    """A tile whose labels are all 0 or 1 has loops of its own."""
+    p = np.random.default_rng(0).uniform(0, 1, 100).astype(dtype)
+    p[:4] = 0, 1, 0, 1
+    t = np.arange(100) % 4 // 2
+    beside = np.append(t, 0.5)
+    for gamma in (0, 0.5, 2, 2.7, 100):
+        alone = everything(fl.binary_focal, p, t, gamma=gamma, reduction="none")
+        mixed = everything(fl.binary_focal, np.append(p, dtype(0.5)), beside, gamma=gamma, reduction="none")
+        for a, b in zip(alone, mixed, strict=True):
+            assert np.array_equal(a, b[:-1])
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_without_focus_the_minimum_is_at_the_target(t):
+    p = np.linspace(0.01, 0.99, 99)
+    z = np.log(p / (1 - p))
+    for grad in (fl.binary_focal.grad(p, np.full(99, t), gamma=0), fl.sigmoid_focal.grad(z, np.full(99, t), gamma=0)):
+        assert np.all((grad * (p - t))[np.abs(p - t) > 1e-9] > 0)
+        assert np.all(np.abs(grad[np.abs(p - t) < 1e-9]) < 1e-15)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -171,12 +207,11 @@ def test_sigmoid_focal_of_infinite_logits(dtype, gamma):
         assert element(loss, z, t, dtype, gamma=gamma) == (0, 0, 0)
         assert element(loss, -z, t, dtype, gamma=gamma) == (INF, -np.sign(z), 0)
         assert element(loss, -z, t, dtype, gamma=gamma, alpha=0.25)[1] == (-0.25 if t else 0.75)
-        # A label in between costs (1 - P)^gamma (-log P) with P = t or 1 - t, and nothing moves it there.
         for soft in (0.25, 0.5, 0.875):
-            right = soft if z > 0 else 1 - soft
+            wrong = 1 - soft if z > 0 else soft
             value, grad, hess = element(loss, z, soft, dtype, gamma=gamma)
-            assert_close(value, dtype(-((1 - right) ** gamma) * np.log(right)), 4)
-            assert (grad, hess) == (0, 0)
+            assert_close(grad, dtype(np.sign(z) * wrong ** (gamma + 1)), 4)
+            assert (value, hess) == (INF, 0)
 
 
 @each_dtype
@@ -190,12 +225,12 @@ def test_sigmoid_focal_of_huge_logits(dtype, gamma):
 
 @each_dtype
 def test_sigmoid_focal_without_focus_is_binary_cross_entropy(dtype):
-    z, t = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
-    t = (t > 0).astype(dtype)
-    for alpha in (None, 0.25):
-        options = {"alpha": alpha, "reduction": "none"}
-        actual = fl.sigmoid_focal.grad_and_hess(5 * z, t, gamma=0, **options)
-        assert_close(actual, bce.grad_and_hess(5 * z, t, **options), 8)
+    z, x = np.random.default_rng(0).standard_normal((2, 100)).astype(dtype)
+    for t in ((x > 0).astype(dtype), 1 / (1 + np.exp(-x))):
+        for alpha in (None, 0.25):
+            options = {"alpha": alpha, "reduction": "none"}
+            actual = everything(fl.sigmoid_focal, 5 * z, t, gamma=0, **options)
+            assert_close(actual, everything(bce, 5 * z, t, **options), 8, 1 if np.any(t % 1) else None)
 
 
 @each_dtype

@@ -6,7 +6,7 @@ import pytest
 import fastloss as fl
 from tests.losses import reference
 from tests.losses.comparing import assert_close, assert_same_bits, largest, like
-from tests.losses.support import INF, NAN, each_dtype, each_layout, one_hot, raises, random_logits
+from tests.losses.support import INF, NAN, each_dtype, each_layout, everything, one_hot, raises, random_logits
 
 # ---------------------------------------------------------------------------------------------------------------------
 # cross_entropy
@@ -220,10 +220,6 @@ SOFTMAX += [(fl.poly1_cross_entropy, {"label_smoothing": 0.3})]
 
 
 each_softmax = pytest.mark.parametrize("loss, options", SOFTMAX, ids=lambda x: x.__name__ if callable(x) else str(x))
-
-
-def everything(loss, *arguments, **options):
-    return loss(*arguments, **options), *loss.grad_and_hess(*arguments, **options)
 
 
 @each_dtype

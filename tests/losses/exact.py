@@ -294,6 +294,7 @@ def tukey(p, t, c=1):
 # Binary: probabilities
 
 FOCAL = [{}, {"gamma": 0.5}, {"gamma": 2.5, "alpha": 0.25}, {"gamma": 0.0}]
+SOFT_FOCAL = [given(**p, rounded=(1,), soft=True) for p in ({"gamma": 0.5}, {"gamma": 2.7, "alpha": 0.25})]
 
 
 @formula(exact_inputs.probabilities, given(), given(alpha=0.25), given(label_smoothing=0.1, rounded=(1,)), SOFT)
@@ -303,10 +304,10 @@ def binary_cross_entropy(p, t, alpha=None, label_smoothing=0, floor=-100):
     return -a * t * max(log(p), floor) if t else 0, -a * (1 - t) * max(log(1 - p), floor) if t != 1 else 0
 
 
-@formula(exact_inputs.probabilities, *(given(**p) for p in FOCAL), SOFT)
+@formula(exact_inputs.probabilities, *(given(**p) for p in FOCAL), SOFT, *SOFT_FOCAL)
 def binary_focal(p, t, gamma=2, alpha=None, floor=-100):
-    right = p * t + (1 - p) * (1 - t)
-    return -_balance(t, alpha) * (1 - right) ** gamma * max(log(right), floor)
+    wrong = p * (1 - t) + (1 - p) * t
+    return tuple(_balance(t, alpha) * wrong**gamma * x for x in binary_cross_entropy(p, t, floor=floor))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def binary_cross_entropy_with_logits(z, t, pos_weight=1, alpha=None, label_smoot
     return a * pos_weight * t * log(1 + exp(-z)), a * (1 - t) * log(1 + exp(z))
 
 
-@formula(exact_inputs.logits, *(given(**p, rounded=(0,)) for p in FOCAL), SOFT)
+@formula(exact_inputs.logits, *(given(**p, rounded=(0,)) for p in FOCAL), SOFT, *SOFT_FOCAL)
 def sigmoid_focal(z, t, gamma=2, alpha=None):
     return binary_focal(_sigmoid(z), t, gamma, alpha, floor=-inf)
 

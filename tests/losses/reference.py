@@ -231,21 +231,19 @@ def binary_cross_entropy(p, t, info, alpha=None, label_smoothing=0.0):
 
 
 def binary_focal(p, t, info, gamma=2.0, alpha=None):
-    right, wrong = p * t + (1 - p) * (1 - t), p * (1 - t) + (1 - p) * t
-    n = -np.maximum(np.where(right > 0.5, np.log1p(-wrong), np.log(right)), -100)
-    right = np.maximum(right, info.smallest_normal)
-    a, side = balance(t, alpha), 2 * t - 1
-    power, per_wrong = wrong**gamma, np.where(wrong == 0, 1, n / wrong)
+    wrong, side = p * (1 - t) + (1 - p) * t, 2 * t - 1
+    cross, slope, bend = binary_cross_entropy(p, t, info)
+    a, power, per_wrong = balance(t, alpha), wrong**gamma, np.where(wrong == 0, 1, cross / wrong)
     power_size = np.maximum(power, info.smallest_normal) * focal_condition(t, gamma)
-    # The second derivative: with n / wrong -> 1 where wrong -> 0, its first two terms are gamma (gamma + 1) there.
-    first, second = gamma * (gamma - 1) * per_wrong, 2 * gamma / right
-    hess = times(first + second, wrong ** (gamma - 1)) + power / right / right
-    of_hess = (np.abs(first) + second) / np.maximum(wrong, info.smallest_normal) + 1 / right / right
-    slope = gamma * per_wrong + 1 / right
+    # The second derivative: with cross / wrong -> 1 where wrong -> 0, its first two terms are gamma (gamma + 1) there.
+    first, second = gamma * (gamma - 1) * side**2 * per_wrong, -2 * gamma * side * slope.x
+    hess = times(first + second, wrong ** (gamma - 1)) + times(power, bend)
+    of_hess = np.abs(first) + 2 * gamma * np.abs(side) * slope.size
+    of_hess = of_hess / np.maximum(wrong, info.smallest_normal) + bend
     return (
-        Sized(a * power * n, a * power_size * n),
-        Sized(-side * a * power * slope, a * power_size * slope),
-        Sized(side**2 * a * hess, side**2 * a * power_size * of_hess),
+        Sized(a * power * cross, a * power_size * cross),
+        Sized(a * power * (slope.x - side * gamma * per_wrong), a * power_size * (slope.size + gamma * per_wrong)),
+        Sized(a * hess, a * power_size * of_hess),
     )
 
 
@@ -270,24 +268,19 @@ def binary_cross_entropy_with_logits(z, t, pos_weight=None, alpha=None, label_sm
 
 def sigmoid_focal(z, t, info, gamma=2.0, alpha=None):
     p, q = sigmoid(z), sigmoid(-z)
-    right, wrong = p * t + q * (1 - t), p * (1 - t) + q * t
-    side, tau = 2 * t - 1, t * (1 - t)
-    hard = tau == 0
-    n = np.where(hard, softplus(-side * z), -np.where(right > 0.5, np.log1p(-wrong), np.log(right)))
-    u, v = np.where(hard, wrong, p * q / right), np.where(hard, right, p * q / wrong)
-    tau_u, tau_v = np.where(hard, 0, tau / right), np.where(hard, 0, tau / wrong)
-    a = balance(t, alpha) * wrong**gamma
-    n_v = times(v, n)
-    slope = gamma * n_v + u
-    hess = u * (right - tau_u) + 2 * gamma * v * (wrong - tau_u)
-    hess += gamma * n_v * (gamma * (right - tau_v) + tau_v - wrong)
-    a_size, u, v = (np.maximum(x, info.smallest_normal) for x in (a, u, v))
-    a_size = a_size * (focal_condition(t, gamma) + gamma * softplus(np.where(hard, side * z, -np.inf)))
-    of_hess = u * (right + tau_u) + 2 * gamma * v * (wrong + tau_u)
-    of_hess += gamma * n * v * (gamma * (right + tau_v) + tau_v + wrong)
+    wrong, side = p * (1 - t) + q * t, 2 * t - 1
+    cross, slope, bend = binary_cross_entropy_with_logits(z, t)
+    # v: p q / wrong
+    v = np.where(t == 1, p, np.where(t == 0, q, p * q / wrong))
+    a, cross_v = balance(t, alpha) * wrong**gamma, times(v, cross)
+    curve = (gamma - 1) * side * v + p - q
+    hess = bend - 2 * gamma * side * v * slope.x + gamma * cross_v * side * curve
+    a_size, v = np.maximum(a, info.smallest_normal), np.maximum(v, info.smallest_normal)
+    a_size = a_size * (focal_condition(t, gamma) + gamma * np.where(t * (1 - t) == 0, softplus(side * z), 0))
+    of_hess = bend + 2 * gamma * v * slope.size + gamma * cross * v * ((gamma + 1) * v + 1)
     return (
-        Sized(times(a, n), a_size * n),
-        Sized(-side * a * slope, a_size * (gamma * n * v + u)),
+        Sized(times(a, cross), a_size * cross),
+        Sized(a * (slope.x - side * gamma * cross_v), a_size * (slope.size + gamma * cross * v)),
         Sized(a * hess, a_size * of_hess),
     )
 

@@ -83,6 +83,11 @@ def one_hot(label, classes, dtype=np.float64, axis=1):
     return np.moveaxis(np.eye(classes, dtype=dtype)[label], -1, axis)
 
 
+def everything(loss, *arguments, **options):
+    """Value, gradient and second derivative."""
+    return loss(*arguments, **options), *loss.grad_and_hess(*arguments, **options)
+
+
 def element(loss, pred, target, dtype, **parameters):
     """Value, slope and curvature of one element."""
     pred, target = np.array([pred], dtype), np.array([target], dtype)

@@ -87,8 +87,8 @@ add("brier", brier_loops[float], brier_loops[double])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Focal losses: alpha_t m^gamma n, where p_t = p t + (1 - p) (1 - t), m = 1 - p_t and n = -log p_t. base/focal.pxd has
-# m^gamma and says what the parameters are.
+# Focal losses: alpha m^gamma cross, where p_t = p t + (1 - p) (1 - t), m = 1 - p_t, and cross is the binary
+# cross-entropy. base/focal.pxd has m^gamma and says what the parameters are.
 
 
 cdef inline floating miss(floating p, floating t) noexcept nogil:
@@ -109,28 +109,76 @@ cdef inline floating focal_weight_any_gamma(
     return power(miss(pred, target), parameters)
 
 
+cdef inline floating minus_log(floating p, floating not_p) noexcept nogil:
+    return -at_least(log_near_one(p, -not_p), -100)
+
+
+cdef inline void cross_of_label(floating pred, floating target, floating weight, floating* out) noexcept nogil:
+    """As `cross_of_target`, to the bit, for labels 0 and 1. They need one logarithm and one quotient."""
+    cdef floating one = 1, not_target = one - target, p_t = pred * target + (one - pred) * not_target
+    cdef floating by_p_t = one / normal(p_t)
+    out[VALUE] = minus_log(p_t, miss(pred, target))
+    out[GRAD] = (not_target - target) * by_p_t
+    out[HESS] = weight * by_p_t * by_p_t
+
+
+cdef inline void cross_of_target(floating pred, floating target, floating weight, floating* out) noexcept nogil:
+    """The cross-entropy, its derivative, and `weight` times its second one, which may be inf where the weight is 0."""
+    cdef floating one = 1, not_p = one - pred, not_target = one - target
+    cdef floating by_p = one / normal(pred), by_not_p = one / normal(not_p)
+    out[VALUE] = target * minus_log(pred, not_p) + not_target * minus_log(not_p, pred)
+    out[GRAD] = not_target * by_not_p - target * by_p
+    out[HESS] = (not_target * weight * by_not_p) * by_not_p + (target * weight * by_p) * by_p  # in this order: inf
+
+
+cdef inline void focal_of_probability(
+    void (*cross_entropy)(floating, floating, floating, floating*) noexcept nogil,
+    floating pred, floating target, floating weight, const floating* parameters, floating* out
+) noexcept nogil:
+    """weight: m^gamma. Where m = 0, cross / m is its limit 1."""
+    cross_entropy(pred, target, weight, out)
+    cdef floating gamma = parameters[0], of_positive = parameters[2], of_negative = parameters[3]
+    cdef floating root_at_0 = parameters[7], one = 1, side = target + target - one, m = miss(pred, target)
+    cdef floating alpha = of_positive * target + of_negative * (one - target)
+    cdef floating cross = out[VALUE], slope = out[GRAD], bend = out[HESS]
+    cdef floating ratio = one if m == 0 else cross / m
+    cdef floating by_m = root_at_0 * root_at_0 if m == 0 else weight / m
+    out[VALUE] = alpha * weight * cross
+    out[GRAD] = (alpha * weight) * (slope - side * (gamma * ratio))
+    out[HESS] = times(
+        alpha,
+        times(gamma, ((gamma - one) * (side * side * ratio) - (side + side) * slope) * by_m) + bend
+    )
+
+
 cdef inline void binary_focal(
     floating pred, floating target, floating third, floating weight, const floating* parameters, floating* out
 ) noexcept nogil:
-    """weight: m^gamma. Where m = 0, n / m is its limit 1."""
-    cdef floating gamma = parameters[0], of_positive = parameters[2], of_negative = parameters[3]
-    cdef floating root_at_0 = parameters[7], one = 1, direction = target + target - one
-    cdef floating p_t = pred * target + (one - pred) * (one - target), m = miss(pred, target)
-    cdef floating n = -at_least(log_near_one(p_t, -m), -100), ratio = one if m == 0 else n / m
-    cdef floating alpha = of_positive * target + of_negative * (one - target), scale = one / normal(p_t)
-    cdef floating by_m = root_at_0 * root_at_0 if m == 0 else weight / m
-    out[VALUE] = alpha * weight * n
-    out[GRAD] = -direction * (alpha * weight) * (gamma * ratio + scale)
-    out[HESS] = direction * direction * times(
-        alpha, times(gamma, ((gamma - one) * ratio + (scale + scale)) * by_m) + weight * scale * scale
-    )
+    focal_of_probability(cross_of_target[floating], pred, target, weight, parameters, out)
+
+
+cdef inline void binary_focal_of_label(
+    floating pred, floating target, floating third, floating weight, const floating* parameters, floating* out
+) noexcept nogil:
+    focal_of_probability(cross_of_label[floating], pred, target, weight, parameters, out)
+
+
+cdef inline void binary_focal_tile(
+    floating (*weight_of)(floating, floating, floating, const floating*) noexcept nogil,
+    const Tile* tile, const floating* parameters
+) noexcept nogil:
+    if any_outside_domain(ZERO_OR_ONE, <const floating*> tile.target, NULL, tile.n):
+        loops(weight_of, binary_focal[floating], tile, parameters)
+    else:
+        loops(weight_of, binary_focal_of_label[floating], tile, parameters)
+
 
 cdef void binary_focal_loops(const Tile* tile, const floating* parameters) noexcept nogil:
-    loops(focal_weight[floating], binary_focal[floating], tile, parameters)
+    binary_focal_tile(focal_weight[floating], tile, parameters)
 add("binary_focal", binary_focal_loops[float], binary_focal_loops[double])
 
 cdef void binary_focal_any_gamma_loops(const Tile* tile, const floating* parameters) noexcept nogil:
-    loops(focal_weight_any_gamma[floating], binary_focal[floating], tile, parameters)
+    binary_focal_tile(focal_weight_any_gamma[floating], tile, parameters)
 add("binary_focal_any_gamma", binary_focal_any_gamma_loops[float], binary_focal_any_gamma_loops[double])
 
 
@@ -141,21 +189,18 @@ cdef inline void focal_with_logits(
     cdef floating gamma = parameters[0], of_positive = parameters[2], of_negative = parameters[3]
     cdef floating one = 1, alpha = of_positive * target + of_negative * (one - target)
     cdef floating wrong = one - target if logit > 0 else target, agreeing = target if logit > 0 else one - target
-    cdef floating r = one / (one + decay), y = agreeing + wrong * decay, x = wrong + agreeing * decay
-    cdef floating p_t = r * y, m = r * x, soft = target * (one - target)
-    # pq / p_t and pq / m. For a hard label these are m and p_t, and decay may be 0 in both quotients.
-    cdef floating k = r if soft == 0 else (decay * r) / (x * y)
-    cdef floating by_p_t = k * x, by_m = k * y
-    # p_t of a wrong hard label is decay r, which underflows long before its logarithm overflows.
-    cdef floating n = fabs(logit) if (agreeing == 0) & (decay < <floating> 1e-18) else -log_near_one(p_t, -m)
-    cdef floating n_by_m = 0 if by_m == 0 else n * by_m
-    cdef floating weight = alpha * power(m, parameters), pull = weight * (gamma * n_by_m + by_p_t)
-    cdef floating soft_by_p_t = 0 if soft == 0 else soft / p_t, soft_by_m = 0 if soft == 0 else soft / m
-    out[VALUE] = 0 if weight == 0 else weight * n
-    out[GRAD] = pull * (one - (target + target))
+    cdef floating r = one / (one + decay), x = wrong + agreeing * decay, side = agreeing - wrong
+    cdef floating pq = (decay * r) * r, weight = alpha * power(r * x, parameters)  # m is r x
+    cdef floating cross = log1p_01(decay) + times(wrong, fabs(logit))
+    # by_m: pq / m. For a label that agrees, decay may be 0 in both.
+    cdef floating by_m = r if wrong == 0 else r * (decay / x), cross_by_m = 0 if by_m == 0 else cross * by_m
+    # slope: that of the cross-entropy, towards the side that the logit is on
+    cdef floating slope = (wrong - agreeing * decay) * r, pull = weight * (slope - side * (gamma * cross_by_m))
+    out[VALUE] = 0 if weight == 0 else weight * cross
+    out[GRAD] = pull if logit > 0 else -pull
     out[HESS] = weight * (
-        by_p_t * (p_t - soft_by_p_t) + (gamma + gamma) * by_m * (m - soft_by_p_t)
-        + gamma * n_by_m * (gamma * (p_t - soft_by_m) + soft_by_m - m)
+        pq - side * ((gamma + gamma) * by_m * slope)
+        + gamma * cross_by_m * side * ((gamma - one) * (side * by_m) + (one - decay) * r)
     )
 
 

@@ -27,7 +27,7 @@ from fastloss._core.kernels.base.vecmath cimport (
 from fastloss._core.kernels.base.vecmath cimport log_cosh as log_of_cosh
 from fastloss._core.kernels.base.weights cimport weigh
 from fastloss._core.request.call cimport CHECK, ELEMENTWISE_OUTPUTS, GRAD, GRAD_2, HESS, HESS_2, VALUE, Call
-from fastloss._core.request.domains cimport Domain
+from fastloss._core.request.domains cimport ZERO_OR_ONE, Domain
 
 cnp.import_array()
 

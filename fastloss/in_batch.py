@@ -412,12 +412,15 @@ def batch_hard_triplet(
       Without weights it is the number of these samples.
     * A sample without positives or without negatives has the loss 0, but is a positive or a negative for the other
       samples.
-    * Ties: of several equally far positives, the first one is taken. Of several equally near negatives, the one with
-      the smallest label is taken.
+    * Choice: the triplets are those of the distances as differences in double precision give them, even among vectors
+      that nearly agree. So the threads of BLAS do not change the result. Of two squared distances that differ by less
+      than (D + 2) 2^-52 of themselves, either may count as the larger. In float64, distances below 1e-150 of the
+      largest element may count as 0.
+    * Ties: of several equally far positives or equally near negatives, the first one in `z` is taken.
     * Gradient: it goes to the three vectors of each triplet. A distance of 0 has the gradient 0. At the kink of the
       hinge the gradient is 0.
-    * Accuracy: the triplets are chosen by products of the centred vectors, in the precision of the input. Their
-      distances are then measured in double precision.
+    * Speed: products of the vectors rule out nearly all pairs, and the rest are measured by differences. If nearly all
+      vectors agree, all pairs are measured. That took 9 times as long for (4096, 128) equal vectors, float32.
     * Special values: NaN or inf in any vector of weight > 0 makes the loss of every triplet and the whole gradient NaN.
     * See `info_nce` for the notes on memory, weights and ``reduction="none"``.
 

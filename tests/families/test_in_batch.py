@@ -1,7 +1,11 @@
 """In-batch losses: tiles, values worked out by hand, special cases, errors."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastloss as fl
 from fastloss._core.calls import batches
@@ -209,6 +213,96 @@ def test_an_outlier_does_not_hide_who_is_hardest():
     labels = np.arange(300) // 5
     actual = fl.batch_hard_triplet(z, labels, reduction="none")
     assert actual == pytest.approx(fl.batch_hard_triplet(z.astype(float), labels, reduction="none"), rel=1e-6)
+
+
+@each_dtype
+def test_the_hardest_far_from_the_middle(dtype, level):
+    """|x|^2 + |y|^2 - 2 x y is 0 in float32 for each of the last four."""
+    z = np.array([[0, 0]] * 5 + [[1e4, 0], [1e4, 3], [1e4, 1], [1e4, 2]], dtype)
+    losses = fl.batch_hard_triplet(z, [10, 11, 12, 13, 14, 0, 1, 2, 0], reduction="none")
+    assert losses.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 2]
+
+
+def exact_hardest(z, labels):
+    """The nearest negative and the farthest positive of each sample, or None; of several, the first."""
+    rows = [[Fraction(float(x)) for x in row] for row in z]
+    for i, row in enumerate(rows):
+        square = [sum((a - b) ** 2 for a, b in zip(row, other, strict=True)) for other in rows]
+        near = min((j for j in range(len(z)) if labels[j] != labels[i]), key=square.__getitem__, default=None)
+        same = (j for j in range(len(z)) if labels[j] == labels[i] and j != i)
+        yield near, max(same, key=square.__getitem__, default=None)
+
+
+def assert_hardest(z, labels, same_pairs=True):
+    """Assert that the losses, and with `same_pairs` the gradients, are those of the exact choice."""
+    labels, x = np.asarray(labels), z.astype(np.longdouble)
+    losses, sizes, grad = np.zeros(len(z)), np.zeros(len(z)), np.zeros_like(x)
+    for i, hardest in enumerate(exact_hardest(z, labels)):
+        if None in hardest:
+            continue
+        near, far = (np.sqrt(np.sum((x[i] - x[j]) ** 2)) for j in hardest)
+        losses[i], sizes[i] = max(0, far - near), far + near
+        for j, distance, sign in zip(hardest, (near, far), (-1, 1), strict=True):
+            pull = sign * (x[i] - x[j]) / distance if distance > 0 else 0 * x[i]
+            grad[i] += pull
+            grad[j] -= pull
+    assert_close(fl.batch_hard_triplet(z, labels, margin=0.0, reduction="none"), losses, 4, sizes)
+    if same_pairs:  # with a large margin, all samples have a gradient
+        actual = fl.batch_hard_triplet.grad(z, labels, margin=1e300, reduction="sum")
+        assert_close(actual, grad.astype(float), scale=len(z))
+
+
+@each_dtype
+@pytest.mark.parametrize("distance", [3e-4, 1e-6, 0.0])
+def test_the_hardest_in_tight_clusters(dtype, distance, small_tiles, level):
+    centres = random(8, 16)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    z = centres[np.arange(64) % 8] + distance * random(64, 16, seed=1) / 4
+    assert_hardest(z.astype(dtype), np.arange(64) // 4 % 7)
+
+
+@st.composite
+def near_ties(draw):
+    """Vectors around a few centres, of any size: distances agree or nearly agree, and are exact in double."""
+    n, d, centres = draw(st.integers(2, 40)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    size, unit = draw(st.sampled_from([0, 2**20, 2**23])), 2.0 ** draw(st.integers(-149, 100))
+    z = rng.integers(-size, size + 1, (centres, d))[rng.integers(0, centres, n)] + rng.integers(0, 4, (n, d))
+    return unit * z, rng.integers(0, draw(st.integers(1, n)), n)
+
+
+@settings(max_examples=300, deadline=None)
+@given(near_ties(), st.sampled_from([np.float32, np.float64]))
+def test_the_hardest_among_near_ties(problem, dtype):
+    z, labels = problem
+    assert_hardest(z.astype(dtype), labels)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 6), st.integers(0, 2**32), st.sampled_from([np.float32, np.float64]))
+def test_the_hardest_of_any_exponents(n, d, seed, dtype):
+    """Distances that differ by less than the rounding of a double may be taken for the same."""
+    rng = np.random.default_rng(seed)
+    half = 240 if dtype == np.float64 else 120  # below 2^-498 of the largest, squares of float64 lose digits
+    z = np.ldexp(rng.choice([-1, 0, 1, 1.5], (n, d)), rng.integers(-half, half, (n, 1))).astype(dtype)
+    labels = rng.integers(0, 3, n)
+    assert_hardest(z, labels, same_pairs=False)
+
+
+def test_ties_go_to_the_first(small_tiles, level):
+    """Whatever the labels: samples are sorted by them inside."""
+    z = np.float32([[0, 0], [0, 0], [3, 4], [5, 0], [-4, 3], [0, 5], [-5, 0], [0, -5]])
+    assert_hardest(z, [1, 1, 1, 4, 3, 1, 2, 0])
+    assert_hardest(np.tile(z, (6, 1)), np.arange(48)[::-1] % 5)
+    assert_hardest(np.ones((40, 2)), np.arange(40) % 3)
+
+
+def test_an_outlier_does_not_hide_small_distances():
+    z = random(30, 4, dtype=np.float32) * np.float32(1e-30)
+    expected = fl.batch_hard_triplet.grad(z[:-1], np.arange(29) // 5, margin=9.0, reduction="sum")
+    z[-1] = 1e38
+    grad = fl.batch_hard_triplet.grad(z, np.arange(30) // 5 + 9 * (np.arange(30) == 29), margin=9.0, reduction="sum")
+    assert_same_bits(grad[:-1], expected)
 
 
 @each_dtype

@@ -21,7 +21,7 @@ import numpy as np
 from fastloss._core.kernels.base.memory cimport at
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
 from fastloss._core.kernels.base.vecmath cimport (
-    at_least, copysign, exp_nonpositive, fabs, log, max_lanes, sigmoid, softplus, sum_lanes
+    at_least, at_most, copysign, exp_nonpositive, fabs, log, max_lanes, sigmoid, softplus, sum_lanes
 )
 
 cnp.import_array()

@@ -1,96 +1,128 @@
-"""Mining: the farthest positive and the nearest negative of each sample, by |x_i|^2 + |x_j|^2 - 2 s_ij.
+"""Mining: the farthest positive and the nearest negative of each sample.
 
-Both searches look for the largest value. For positives, the value is the squared distance. For negatives, it is minus
-the squared distance.
+The score of a pair is its squared distance for positives, and minus that for negatives. The best pair of a sample has
+the largest score. |x_i|^2 + |x_j|^2 - 2 s_ij approximates the squared distance. With a bound on its error, it gives
+a score that is `certain` to be reached, and one that is `possible`. `limit` is the largest certain score of a sample
+so far. A pair whose possible score is below the limits of both samples is not the best of either. All other pairs are
+measured by differences, in double precision.
 """
 
-cdef inline floating compared(floating s, floating squares, floating sign) noexcept nogil:
-    return sign * (squares - 2 * s)
+cdef inline floating bound(floating own, floating other, floating twice, floating s) noexcept nogil:
+    """A bound on the score of a pair. `twice` is 2 for positives, and -2 for negatives."""
+    return (own + other) - twice * s
 
 
-cdef void best_of_row(
-    const floating* s, const floating* square, Py_ssize_t n, floating own, floating sign, Py_ssize_t first,
-    floating* best, int32_t* index
+cdef floating raise_limits(
+    const floating* s, const floating* certain, Py_ssize_t n, floating own, floating twice, floating own_limit,
+    floating* limit
 ) noexcept nogil:
+    """Raise the limits of the columns. Return the limit of the row."""
     cdef floating[LANES] lane
     cdef Py_ssize_t i = 0, j
-    cdef floating high
+    cdef floating x
     for j in range(LANES):
-        lane[j] = best[0]
+        lane[j] = own_limit
     while i + LANES <= n:
         for j in range(LANES):
-            lane[j] = at_least(compared(s[i + j], own + square[i + j], sign), lane[j])
+            x = bound(own, certain[i + j], twice, s[i + j])
+            lane[j] = at_least(x, lane[j])
+            limit[i + j] = at_least(x, limit[i + j])
         i += LANES
-    high = max_lanes(lane)
-    for j in range(i, n):
-        high = at_least(compared(s[j], own + square[j], sign), high)
-    if high > best[0]:
-        best[0] = high
-        for j in range(n):
-            if compared(s[j], own + square[j], sign) == high:
-                index[0] = <int32_t> (first + j)
-                break
+    for j in range(n - i):
+        x = bound(own, certain[i + j], twice, s[i + j])
+        lane[j] = at_least(x, lane[j])
+        limit[i + j] = at_least(x, limit[i + j])
+    return max_lanes(lane)
 
 
-cdef void best_of_columns(
-    const floating* s, const floating* square, Py_ssize_t n, floating own, floating sign, int32_t i,
-    floating* best, int32_t* index
+cdef bint any_possible(
+    const floating* s, const floating* possible, Py_ssize_t n, floating own, floating twice, floating own_limit,
+    const floating* limit
 ) noexcept nogil:
+    """Whether one of at most LANES pairs may be the best of a sample."""
+    cdef floating[LANES] lane
     cdef Py_ssize_t j
-    cdef floating x
-    for j in range(n):
-        x = compared(s[j], own + square[j], sign)
-        index[j] = i if x > best[j] else index[j]
-        best[j] = x if x > best[j] else best[j]
+    if n == LANES:
+        for j in range(LANES):
+            lane[j] = bound(own, possible[j], twice, s[j]) - at_most(limit[j], own_limit)
+    else:
+        for j in range(LANES):
+            lane[j] = -1
+        for j in range(n):
+            lane[j] = bound(own, possible[j], twice, s[j]) - at_most(limit[j], own_limit)
+    return max_lanes(lane) >= 0
 
 
-cdef void mine_rows(const Tile* tile, floating* data) noexcept nogil:
-    cdef Py_ssize_t[SEGMENTS + 1] edge
-    cdef Py_ssize_t i, j, q, place
-    cdef const floating* square = <const floating*> tile.square
-    cdef floating* s
-    for i in range(tile.rows):
-        s = data + i * tile.columns
-        set_itself(tile, i, s, <floating> INFINITY)  # nearer than any other: never the farthest positive
-        segments(tile, i, 0, tile.columns, edge)
-        for q in range(SEGMENTS):
-            j, place = edge[q], q % 2 * tile.length + tile.i0 + i
-            if j < edge[q + 1]:
-                best_of_row(
-                    s + j, square + tile.j0 + j, edge[q + 1] - j, square[tile.i0 + i], 1 if q == POSITIVE else -1,
-                    tile.j0 + j, <floating*> tile.best + place, tile.index + place
-                )
+cdef void improve(const Tile* tile, Py_ssize_t kind, Py_ssize_t i, Py_ssize_t j, double score) noexcept nogil:
+    """Take j as the best of i, if it is. Of equally good ones, the first of the caller's is the best."""
+    cdef Py_ssize_t place = kind * tile.length + i
+    cdef double best = tile.best[place]
+    if score > best or (score == best and tile.order[j] < tile.order[tile.index[place]]):
+        tile.best[place], tile.index[place] = score, <int32_t> j
 
 
-cdef void mine_columns(const Tile* tile, floating* data) noexcept nogil:
-    cdef Py_ssize_t[SEGMENTS + 1] edge
-    cdef Py_ssize_t i, j, q, place
-    cdef const floating* square = <const floating*> tile.square
-    for i in range(tile.rows):
-        segments(tile, i, 0, tile.columns, edge)
-        for q in range(SEGMENTS):
-            j, place = edge[q], q % 2 * tile.length + tile.j0 + edge[q]
-            best_of_columns(
-                data + i * tile.columns + j, square + tile.j0 + j, edge[q + 1] - j, square[tile.i0 + i],
-                1 if q == POSITIVE else -1, <int32_t> (tile.i0 + i), <floating*> tile.best + place, tile.index + place
-            )
+cdef void measure(
+    const Tile* tile, Py_ssize_t kind, Py_ssize_t i, Py_ssize_t j, const floating* vectors
+) noexcept nogil:
+    cdef Py_ssize_t d = tile.dimensions
+    cdef double square = squared_distance(vectors + i * d, vectors + j * d, d)
+    improve(tile, kind, i, j, square if kind == POSITIVE else -square)
+    improve(tile, kind, j, i, square if kind == POSITIVE else -square)
 
 
 cdef void mine_tile(const Tile* tile, floating* data) noexcept nogil:
-    mine_rows(tile, data)
-    if tile.i0 != tile.j0:
-        mine_columns(tile, data)
+    cdef Py_ssize_t[SEGMENTS + 1] edge
+    cdef Py_ssize_t i, j, q, stop, row, column
+    cdef Py_ssize_t after = tile.i0 + 1 - tile.j0  # on the diagonal, the columns before i + after mirror the others
+    cdef const floating* certain = <const floating*> tile.certain
+    cdef const floating* possible = <const floating*> tile.possible
+    cdef floating* limit = <floating*> tile.limit
+    cdef const floating* s
+    cdef floating twice, high
+    for i in range(tile.rows):
+        s = data + i * tile.columns
+        segments(tile, i, max(0, i + after), tile.columns, edge)
+        for q in range(SEGMENTS):
+            j, twice = edge[q], 2 if q == POSITIVE else -2
+            row, column = q % 2 * tile.length + tile.i0 + i, q % 2 * tile.length + tile.j0 + j
+            limit[row] = raise_limits(
+                s + j, certain + column, edge[q + 1] - j, certain[row], twice, limit[row], limit + column
+            )
+    for i in range(tile.rows):
+        s = data + i * tile.columns
+        segments(tile, i, max(0, i + after), tile.columns, edge)
+        for q in range(SEGMENTS):
+            j, twice = edge[q], 2 if q == POSITIVE else -2
+            row, column = q % 2 * tile.length + tile.i0 + i, q % 2 * tile.length + tile.j0
+            while j < edge[q + 1]:
+                stop = min(j + LANES, edge[q + 1])
+                if not any_possible(
+                    s + j, possible + column + j, stop - j, possible[row], twice, limit[row], limit + column + j
+                ):
+                    j = stop
+                while j < stop:
+                    high = bound(possible[row], possible[column + j], twice, s[j])
+                    if high >= at_most(limit[column + j], limit[row]):
+                        measure(tile, q % 2, tile.i0 + i, tile.j0 + j, <const floating*> tile.vectors)
+                    j += 1
 
 
 def mine(
-    cnp.ndarray s, Py_ssize_t i0, Py_ssize_t j0, tuple positives, cnp.ndarray squares, cnp.ndarray best,
-    cnp.ndarray index
+    cnp.ndarray s, Py_ssize_t i0, Py_ssize_t j0, tuple positives, cnp.ndarray vectors, cnp.ndarray order, tuple bounds,
+    cnp.ndarray best, cnp.ndarray index
 ):
-    """Update best and index, of shape (2, n), by a tile of a batch that meets itself: by its rows and its columns."""
+    """Update best and index, of shape (2, n), by a tile of a batch that meets itself.
+
+    `order` holds the caller's index of each sample. `bounds` are certain, possible and limit, of shape (2, n). The
+    first row of all these is for negatives.
+    """
     cdef Tile tile = tile_of(s, i0, j0, positives, True)
-    tile.square, tile.best = cnp.PyArray_DATA(squares), cnp.PyArray_DATA(best)
-    tile.index = <int32_t*> cnp.PyArray_DATA(index)
-    tile.length = cnp.PyArray_DIM(best, 1)
+    cdef cnp.ndarray certain = bounds[0], possible = bounds[1], limit = bounds[2]
+    tile.certain, tile.possible = cnp.PyArray_DATA(certain), cnp.PyArray_DATA(possible)
+    tile.limit, tile.vectors = cnp.PyArray_DATA(limit), cnp.PyArray_DATA(vectors)
+    tile.order = <const int64_t*> cnp.PyArray_DATA(order)
+    tile.best, tile.index = <double*> cnp.PyArray_DATA(best), <int32_t*> cnp.PyArray_DATA(index)
+    tile.length, tile.dimensions = cnp.PyArray_DIM(vectors, 0), cnp.PyArray_DIM(vectors, 1)
     if cnp.PyArray_TYPE(s) == cnp.NPY_FLOAT:
         with nogil:
             mine_tile(&tile, <float*> tile.data)
@@ -103,10 +135,10 @@ cdef void pull(
     const floating* x, const floating* y, Py_ssize_t d, double slope, floating* of_x, floating* of_y
 ) noexcept nogil:
     """Add the gradients of slope / 2 |x - y|^2 with respect to x and y to of_x and of_y."""
-    cdef floating c = <floating> slope, r
+    cdef floating r
     cdef Py_ssize_t k
     for k in range(d):
-        r = c * (x[k] - y[k])
+        r = <floating> (slope * (<double> x[k] - <double> y[k]))
         of_x[k] += r
         of_y[k] -= r
 

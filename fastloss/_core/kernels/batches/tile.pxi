@@ -11,10 +11,15 @@ cdef struct Tile:
     const double* weight
     double* loss
     double* slope       # of sigmoid: for each row, the sum of its slopes
-    const void* square  # of mining: the squared length of each vector,
-    void* best          # what is compared of the best pair so far,
-    int32_t* index      # and its other vector
-    Py_ssize_t length   # of a row of best and index
+    # of mining: arrays of shape (2, length), the first row for negatives
+    const void* certain     # bounds on the scores of pairs, each the sum of two of these and a product
+    const void* possible
+    void* limit             # the largest certain score
+    double* best            # the largest score
+    int32_t* index          # the other vector of that pair
+    const int64_t* order    # the index of a vector among the caller's
+    const void* vectors
+    Py_ssize_t length, dimensions
 
 
 cdef Tile tile_of(

@@ -14,7 +14,7 @@ cdef double scalar_product(const floating* x, const floating* y, Py_ssize_t n) n
     return sum_lanes(lane)
 
 
-cdef double distance(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
+cdef double squared_distance(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
     cdef double[LANES] lane
     cdef Py_ssize_t i = 0, j
     cdef double r
@@ -28,7 +28,11 @@ cdef double distance(const floating* x, const floating* y, Py_ssize_t n) noexcep
     for j in range(n - i):
         r = <double> x[i + j] - <double> y[i + j]
         lane[j] += r * r
-    return sqrt(sum_lanes(lane))
+    return sum_lanes(lane)
+
+
+cdef inline double distance(const floating* x, const floating* y, Py_ssize_t n) noexcept nogil:
+    return sqrt(squared_distance(x, y, n))
 
 
 cdef double largest(const floating* x, Py_ssize_t n) noexcept nogil:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
+from fastloss._core.request.domains import EXPECTED, Domain, outside
 
 
 def smoothing(label_smoothing: float) -> tuple[float, float]:
@@ -34,6 +38,18 @@ def focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[floa
         return loss + "_any_gamma", (gamma, 0, *balance(alpha), 0, 0, 0, root_at_0)
     whole, odd = divmod(int(halves), 2)
     return loss, (gamma, odd, *balance(alpha), whole & 1, whole & 2, whole & 4, root_at_0)
+
+
+def levels(q: ArrayLike) -> NDArray[Any]:
+    """A vector q as the kernels take it: q up to 1/2, and q - 1 beyond, where -0.0 stands for q = 1."""
+    given = checks.real(q, "q", checks.FLOAT64)
+    if given.ndim != 1:
+        raise ValueError(f"q must be a number or a vector, not an array of shape {given.shape}")
+    bad = outside(given, Domain.UNIT_INTERVAL)
+    if bad.any():
+        checks.raise_first(given, bad, "q", EXPECTED[Domain.UNIT_INTERVAL])
+    numbers = given.astype(float)
+    return np.where(numbers > 0.5, -(1 - numbers), numbers)
 
 
 def robust(c: float) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from fastloss._core.calls.elementwise import elementwise
 from fastloss._core.request.arguments import number
+from fastloss._core.request.domains import Domain
 from fastloss._declaration import FRACTION, PRED, PROBABILITY, Elementwise
 from fastloss._loss import loss
 from fastloss._parameters import balance, focal, smoothing
@@ -47,8 +48,10 @@ def binary_cross_entropy_with_logits(
     target: ArrayLike,
     *,
     pos_weight: ArrayLike | None = None,
+    pos_weight_axis: int = -1,
     alpha: float | None = None,
     label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
     **common: Unpack[Common],
 ) -> Any:
     r"""Binary cross-entropy of logits.
@@ -72,12 +75,17 @@ def binary_cross_entropy_with_logits(
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
     pos_weight : float or array_like, optional
-        Weight of the positive label, finite and >= 0: a number, or one number for each index of the last axis.
+        Weight of the positive label, finite and >= 0: a number, or one number for each index of `pos_weight_axis`.
+    pos_weight_axis : int, default -1
+        The axis of `pred` that `pos_weight` is along.
     alpha : float, optional
         A number in [0, 1] that balances the two labels. The positive label has the weight alpha, the negative label the
         weight 1 - alpha. Without `alpha` both have the weight 1.
     label_smoothing : float, default 0.0
         A number in [0, 1]. It moves the targets towards 1/2.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -106,6 +114,9 @@ def binary_cross_entropy_with_logits(
     array([-5.00000000e-01, -4.24835426e-18,  0.00000000e+00])
     """
     parameters = (*smoothing(label_smoothing), *balance(alpha))
+    along_axis = None
+    if pos_weight is not None or type(pos_weight_axis) is not int or pos_weight_axis != -1:
+        along_axis = ("pos_weight", pos_weight, Domain.WEIGHT, pos_weight_axis, "pos_weight_axis")
     return elementwise(
         BINARY_CROSS_ENTROPY_WITH_LOGITS,
         outputs,
@@ -113,7 +124,8 @@ def binary_cross_entropy_with_logits(
         target,
         parameters,
         common,
-        along_last_axis=("pos_weight", pos_weight),
+        along_axis=along_axis,
+        ignore_index=ignore_index,
     )
 
 
@@ -129,6 +141,7 @@ def binary_cross_entropy(
     *,
     alpha: float | None = None,
     label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
     **common: Unpack[Common],
 ) -> Any:
     r"""Binary cross-entropy of probabilities.
@@ -156,6 +169,9 @@ def binary_cross_entropy(
         weight 1 - alpha. Without `alpha` both have the weight 1.
     label_smoothing : float, default 0.0
         A number in [0, 1]. It moves the targets towards 1/2.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -181,7 +197,7 @@ def binary_cross_entropy(
     (array([  0.69314718, 100.        ]), array([-2.00000000e+000, -4.49423284e+307]))
     """
     parameters = (*smoothing(label_smoothing), *balance(alpha))
-    return elementwise(BINARY_CROSS_ENTROPY, outputs, pred, target, parameters, common)
+    return elementwise(BINARY_CROSS_ENTROPY, outputs, pred, target, parameters, common, ignore_index=ignore_index)
 
 
 SIGMOID_FOCAL = Elementwise("sigmoid_focal", (PRED, FRACTION))
@@ -196,6 +212,7 @@ def sigmoid_focal(
     *,
     gamma: float = 2.0,
     alpha: float | None = None,
+    ignore_index: int | None = None,
     **common: Unpack[Common],
 ) -> Any:
     r"""Focal loss of logits for independent labels: binary cross-entropy that gives easy elements little weight.
@@ -224,6 +241,9 @@ def sigmoid_focal(
     alpha : float, optional
         A number in [0, 1] that balances the two labels. The positive label has the weight alpha, the negative label the
         weight 1 - alpha. Without `alpha` both have the weight 1.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -265,7 +285,9 @@ def sigmoid_focal(
     (0.0241, (3, 2))
     """
     kernel, parameters = focal("sigmoid_focal", gamma, alpha)
-    return elementwise(SIGMOID_FOCAL, outputs, pred, target, parameters, common, kernel=kernel)
+    return elementwise(
+        SIGMOID_FOCAL, outputs, pred, target, parameters, common, ignore_index=ignore_index, kernel=kernel
+    )
 
 
 BINARY_FOCAL = Elementwise("binary_focal", (PROBABILITY, FRACTION))
@@ -280,6 +302,7 @@ def binary_focal(
     *,
     gamma: float = 2.0,
     alpha: float | None = None,
+    ignore_index: int | None = None,
     **common: Unpack[Common],
 ) -> Any:
     r"""Focal loss of probabilities: binary cross-entropy that gives easy elements little weight.
@@ -309,6 +332,9 @@ def binary_focal(
     alpha : float, optional
         A number in [0, 1] that balances the two labels. The positive label has the weight alpha, the negative label the
         weight 1 - alpha. Without `alpha` both have the weight 1.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -334,7 +360,9 @@ def binary_focal(
     (array([0.1732868, 0.       ]), array([-1.19314718, -0.        ]))
     """
     kernel, parameters = focal("binary_focal", gamma, alpha)
-    return elementwise(BINARY_FOCAL, outputs, pred, target, parameters, common, kernel=kernel)
+    return elementwise(
+        BINARY_FOCAL, outputs, pred, target, parameters, common, ignore_index=ignore_index, kernel=kernel
+    )
 
 
 SIGMOID_POLY1 = Elementwise("sigmoid_poly1", (PRED, FRACTION))
@@ -342,7 +370,14 @@ SIGMOID_POLY1 = Elementwise("sigmoid_poly1", (PRED, FRACTION))
 
 @loss(SIGMOID_POLY1)
 def sigmoid_poly1(
-    outputs: int, /, pred: ArrayLike, target: ArrayLike, *, epsilon: float = 1.0, **common: Unpack[Common]
+    outputs: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    ignore_index: int | None = None,
+    **common: Unpack[Common],
 ) -> Any:
     r"""Poly-1 loss of logits: binary cross-entropy plus epsilon times the probability of the wrong label.
 
@@ -364,6 +399,9 @@ def sigmoid_poly1(
     epsilon : float, default 1.0
         Any finite number. It is added to the coefficient of 1 - p_t in the expansion of cross-entropy in powers of
         1 - p_t.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -383,14 +421,24 @@ def sigmoid_poly1(
     >>> fl.sigmoid_poly1.value_and_grad(np.array([0.0]), np.array([1]), reduction="none")
     (array([1.19314718]), array([-0.75]))
     """
-    return elementwise(SIGMOID_POLY1, outputs, pred, target, (number(epsilon, "epsilon"),), common)
+    return elementwise(
+        SIGMOID_POLY1, outputs, pred, target, (number(epsilon, "epsilon"),), common, ignore_index=ignore_index
+    )
 
 
 BRIER = Elementwise("brier", (PRED, FRACTION))
 
 
 @loss(BRIER)
-def brier(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Common]) -> Any:
+def brier(
+    outputs: int,
+    /,
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    **common: Unpack[Common],
+) -> Any:
     r"""Brier score of logits: the squared error of the probability sigmoid(pred).
 
     Use it if one confident mistake must not cost more than 1. Otherwise take `binary_cross_entropy_with_logits`: the
@@ -407,6 +455,9 @@ def brier(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
+    ignore_index : int, optional
+        Elements whose target is this integer are ignored, whatever their prediction is: for example 255 or -1 in masks.
+        They have neither loss nor gradient, and do not count in the denominator of the mean.
 
     Notes
     -----
@@ -428,4 +479,4 @@ def brier(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[
     >>> fl.brier.value_and_grad(np.array([0.0, 0.0]), np.array([0, 1]), reduction="sum")
     (0.5, array([ 0.25, -0.25]))
     """
-    return elementwise(BRIER, outputs, pred, target, (), common)
+    return elementwise(BRIER, outputs, pred, target, (), common, ignore_index=ignore_index)

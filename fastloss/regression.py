@@ -24,8 +24,10 @@ from numpy.typing import ArrayLike
 
 from fastloss._core.calls.elementwise import elementwise
 from fastloss._core.request.arguments import number
+from fastloss._core.request.domains import Domain
 from fastloss._declaration import Elementwise
 from fastloss._loss import loss
+from fastloss._parameters import levels
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -213,7 +215,9 @@ QUANTILE = Elementwise("quantile", light=True)
 
 
 @loss(QUANTILE)
-def quantile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.5, **common: Unpack[Common]) -> Any:
+def quantile(
+    outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float | ArrayLike = 0.5, **common: Unpack[Common]
+) -> Any:
     """Quantile (pinball) loss: the best constant prediction is the quantile q of the targets.
 
     Use it to predict quantiles, for example the two ends of an interval. Take `expectile` for a smooth relative. With
@@ -226,16 +230,18 @@ def quantile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 
     pred : array_like
         Predictions of any shape, float32 or float64.
     target : array_like
-        Target values of any real dtype, in the shape and the unit of `pred`.
-    q : float, default 0.5
-        The quantile. It must be in [0, 1].
+        Target values of any real dtype, in the shape and the unit of `pred`. For a vector `q`, they have the shape of
+        `pred` without its last axis.
+    q : float or array_like, default 0.5
+        The quantile, in [0, 1]; or a vector of quantiles, one for each index of the last axis of `pred`.
 
     Notes
     -----
     The gradient of one element with respect to `pred` is 1 - q where pred > target, and -q where pred < target. At
     pred = target it is 0. The second derivative is 0.
 
-    With q = 0.5 the loss is half of `mae`.
+    With q = 0.5 the loss is half of `mae`. For a vector q, the loss has the shape of `pred`, and the mean is over all
+    levels too.
 
     References
     ----------
@@ -246,16 +252,44 @@ def quantile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 
     >>> import numpy as np, fastloss as fl
     >>> fl.quantile.value_and_grad(np.array([0.0, 2.0]), np.array([1.0, 1.0]), q=0.9, reduction="sum")
     (1.0, array([-0.9,  0.1]))
+
+    Three quantiles at once. Their predictions are along the last axis:
+
+    >>> pred, target = np.array([[0.0, 2.0, 3.0], [1.0, 1.0, 4.0]]), np.array([1.0, 2.0])
+    >>> fl.quantile(pred, target, q=[0.1, 0.5, 0.9], reduction="none")
+    array([[0.1, 0.5, 0.2],
+           [0.1, 0.5, 0.2]])
     """
-    q = number(q, "q", 0, 1)
-    return elementwise(QUANTILE, outputs, pred, target, (q, q - 1), common)
+    return by_level(QUANTILE, outputs, pred, target, q, common)
+
+
+def by_level(
+    declaration: Elementwise, outputs: int, pred: ArrayLike, target: ArrayLike, q: float | ArrayLike, common: Common
+) -> Any:
+    """Run `quantile` or `expectile`, for a number q or for a vector."""
+    if not getattr(q, "ndim", isinstance(q, (list, tuple))):
+        q = number(q, "q", 0, 1)
+        return elementwise(declaration, outputs, pred, target, (q, 1 - q), common)
+    return elementwise(
+        declaration,
+        outputs,
+        pred,
+        target,
+        (),
+        common,
+        along_axis=("q", levels(q), Domain.ANY, -1, ""),
+        target_lacks_axis=True,
+        kernel=f"{declaration.name}_of_each",
+    )
 
 
 EXPECTILE = Elementwise("expectile", light=True)
 
 
 @loss(EXPECTILE)
-def expectile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float = 0.5, **common: Unpack[Common]) -> Any:
+def expectile(
+    outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float | ArrayLike = 0.5, **common: Unpack[Common]
+) -> Any:
     """Expectile loss: squared error with different weights for predictions that are too high and too low.
 
     Use it as a smooth relative of `quantile`. Take `quantile` where the prediction must be a quantile itself. With the
@@ -269,16 +303,18 @@ def expectile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float =
     pred : array_like
         Predictions of any shape, float32 or float64.
     target : array_like
-        Target values of any real dtype, in the shape and the unit of `pred`.
-    q : float, default 0.5
-        The expectile. It must be in [0, 1].
+        Target values of any real dtype, in the shape and the unit of `pred`. For a vector `q`, they have the shape of
+        `pred` without its last axis.
+    q : float or array_like, default 0.5
+        The expectile, in [0, 1]; or a vector of expectiles, one for each index of the last axis of `pred`.
 
     Notes
     -----
     The gradient of one element with respect to `pred` is 2 (1 - q) r where pred > target, and 2 q r elsewhere. The
     second derivative is 2 (1 - q) where pred > target, and 2 q elsewhere.
 
-    With q = 0.5 the loss is half of `mse`. The method is also called asymmetric least squares.
+    With q = 0.5 the loss is half of `mse`. For a vector q, the loss has the shape of `pred`, and the mean is over all
+    levels too. The method is also called asymmetric least squares.
 
     References
     ----------
@@ -290,8 +326,7 @@ def expectile(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, q: float =
     >>> fl.expectile.value_and_grad(np.array([0.0, 3.0]), np.array([1.0, 1.0]), q=0.75, reduction="sum")
     (1.75, array([-1.5,  1. ]))
     """
-    q = number(q, "q", 0, 1)
-    return elementwise(EXPECTILE, outputs, pred, target, (q, 1 - q), common)
+    return by_level(EXPECTILE, outputs, pred, target, q, common)
 
 
 EPSILON_INSENSITIVE = Elementwise("epsilon_insensitive", light=True)

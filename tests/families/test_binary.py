@@ -9,7 +9,7 @@ import fastloss as fl
 from tests.losses.cases import BINARY
 from tests.losses.comparing import assert_close, assert_same_bits
 from tests.losses.problem import Problem
-from tests.losses.support import INF, MASKED_WEIGHT, each_dtype, each_place, element, everything, raises
+from tests.losses.support import INF, MASKED_WEIGHT, NAN, each_dtype, each_place, element, everything, raises
 
 bce = fl.binary_cross_entropy_with_logits
 Z = np.zeros((3, 4))
@@ -66,6 +66,41 @@ def test_pos_weight_forms():
     assert_same_bits(bce.grad(z, t, pos_weight=np.float16(1)), bce.grad(z, t))
 
 
+@each_dtype
+def test_pos_weight_along_any_axis(dtype):
+    rng = np.random.default_rng(0)
+    z, t = rng.standard_normal((9, 4, 7, 40)).astype(dtype), rng.integers(0, 2, (9, 4, 7, 40))
+    for axis in (0, 1, 2, 3, -1, -2, -4):
+        weight = rng.uniform(0.5, 3, z.shape[axis])
+        moved = (np.moveaxis(x, axis, -1) for x in (z, t))
+        expected = bce.value_and_grad(*moved, pos_weight=weight, reduction="none")
+        actual = bce.value_and_grad(z, t, pos_weight=weight, pos_weight_axis=axis, reduction="none")
+        for a, b in zip(actual, expected, strict=True):
+            assert np.array_equal(np.moveaxis(a, axis, -1), b)
+        out = z.copy()
+        in_place = bce.value_and_grad(out, t, pos_weight=weight, pos_weight_axis=axis, reduction="none", out=out)
+        assert_same_bits(in_place, actual)
+    assert bce(z, t, pos_weight=2, pos_weight_axis=1) == bce(z, t, pos_weight=2)
+
+
+def test_pos_weight_axis():
+    with raises(ValueError, "pos_weight must be a number or have the shape of axis 0, (3,), not (5,)"):
+        bce(Z, Z, pos_weight=np.ones(5), pos_weight_axis=0)
+    hint = "(4,), not (3,): it would fit pos_weight_axis=0"
+    for axis, where in ((-1, "the last axis"), (1, "axis 1")):
+        with raises(ValueError, f"pos_weight must be a number or have the shape of {where}, {hint}"):
+            bce(Z, Z, pos_weight=np.ones(3), pos_weight_axis=axis)
+    for weight in (None, 2.0, np.ones(3)):
+        for axis in (2, -3):
+            with raises(ValueError, f"pos_weight_axis must be in [-2, 2), not {axis}"):
+                bce(Z, Z, pos_weight=weight, pos_weight_axis=axis)
+        for axis in ("1", None, 1.0, True, [1], np.ones(2)):
+            with raises(TypeError, f"pos_weight_axis must be an integer, not {type(axis).__name__}"):
+                bce(Z, Z, pos_weight=weight, pos_weight_axis=axis)
+    with raises(ValueError, "pred must have an axis for pos_weight, and is 0-dimensional"):
+        bce(0.5, 1, pos_weight=2.0, pos_weight_axis=0)
+
+
 def test_smoothing_goes_first():
     """Alpha and pos_weight see the smoothed target."""
     z, t = np.array([0.7, -0.2]), np.array([1.0, 0.0])
@@ -86,7 +121,7 @@ def test_small_and_large_alpha_keep_their_accuracy(alpha, dtype):
 
 
 def test_pos_weight():
-    for shape in [(1,), (3,), (3, 4), (4, 1), (0,)]:
+    for shape in [(1,), (5,), (3, 4), (4, 1), (0,)]:
         with raises(ValueError, f"pos_weight must be a number or have the shape of the last axis, (4,), not {shape}"):
             bce.grad(Z, Z, pos_weight=np.ones(shape))
     with raises(ValueError, "pos_weight must be a number or have the shape of the last axis, (), not (1,)"):
@@ -100,6 +135,43 @@ def test_pos_weight():
         bce(Z, Z, pos_weight=1j)
     with raises(TypeError, f"pos_weight {MASKED_WEIGHT}"):
         bce(Z, Z, pos_weight=np.ma.ones(4))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# ignore_index
+
+
+@each_dtype
+def test_ignored_elements_by_hand(dtype):
+    z, mask = np.array([[0, 3, NAN], [0, INF, 0]], dtype), np.array([[1, 255, 255], [0, 255, 0]], np.uint8)
+    assert fl.brier(z, mask, ignore_index=255) == 0.25
+    value, grad = fl.brier.value_and_grad(z, mask, ignore_index=255)
+    assert value == 0.25
+    assert grad.tolist() == (np.array([[-0.25, 0, 0], [0.25, 0, 0.25]]) / 3).astype(dtype).tolist()
+    assert fl.brier(z, mask, ignore_index=255, reduction="sum") == 0.75
+    assert fl.brier(z, mask, ignore_index=255, reduction="none").tolist() == [[0.25, 0, 0], [0.25, 0, 0.25]]
+    assert fl.brier(z, mask, ignore_index=255, sample_weight=[[1.0, 5, 3]]) == 0.25
+    assert fl.brier(z, mask, ignore_index=255, normalizer=2) == 0.375
+    assert fl.brier(z, mask == 0, ignore_index=0, sample_weight=[0, 1.0]) == 0.25  # True counts, and False does not
+
+
+def test_ignored_targets_alone_may_be_outside_their_domain():
+    z, t = np.zeros((2, 3)), np.array([[255, 1, 0], [1, 7, 255]])
+    for call in (fl.brier, fl.brier.grad, fl.binary_cross_entropy.value_and_grad):
+        with raises(ValueError, "target[1, 1] = 7 is not in [0, 1] nor ignore_index (255)"):
+            call(z, t, ignore_index=255)
+        call(z, t, ignore_index=255, sample_weight=[[1, 0, 1]])
+        out = z.copy()
+        with raises(ValueError, "target[0, 0] = 255 is not in [0, 1] nor ignore_index (7)"):
+            fl.brier.grad(out, t, ignore_index=7, out=out)
+        assert np.all(out == 0)
+    with raises(ValueError, "pred[0, 1] = 2.0 is not in [0, 1]"):
+        fl.binary_focal(np.array([[9.0, 2, 3]]), [[-1, 0, 3]], ignore_index=-1)
+    for bad in (0.5, "1", True, [1]):
+        with raises(TypeError, f"ignore_index must be an integer, not {type(bad).__name__}"):
+            fl.brier(z, t, ignore_index=bad)
+    with raises(ValueError, f"ignore_index must fit 64 bits, not {2**63}"):
+        fl.brier(z, t, ignore_index=2**63)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

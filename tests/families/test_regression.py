@@ -8,7 +8,7 @@ import pytest
 import fastloss as fl
 from tests.losses.cases import REGRESSION
 from tests.losses.comparing import assert_close, assert_same_bits
-from tests.losses.support import INF, NAN, at, down, each_dtype, up
+from tests.losses.support import INF, NAN, at, down, each_dtype, raises, up
 
 
 @each_dtype
@@ -108,6 +108,60 @@ def test_quantile_and_its_kink(dtype):
     assert at(fl.quantile, -INF, dtype, q=0) == (0, 0, 0)  # what costs nothing, costs nothing at infinity
     assert at(fl.quantile, INF, dtype, q=1) == (0, 0, 0)
     assert at(fl.quantile, INF, dtype, q=0.75) == (INF, 0.25, 0)
+
+
+@each_dtype
+@pytest.mark.parametrize("loss", [fl.quantile, fl.expectile])
+def test_a_vector_of_levels(loss, dtype):
+    """It is the same as a number for each index of the last axis, to a rounding of q and 1 - q."""
+    rng = np.random.default_rng(0)
+    levels = np.array([0.0, 1e-6, 0.1, 0.25, 0.5, 0.75, 0.999, 1 - 1e-6, 1.0])
+    for shape in ((9,), (5, 9), (300, 9), (3, 2, 1100, 9)):
+        pred, target = rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape[:-1])
+        for q in (levels, levels[::-1], list(levels)):
+            value, (grad, hess) = loss(pred, target, q=q, reduction="none"), loss.grad_and_hess(pred, target, q=q)
+            for k, level in enumerate(q):
+                column = pred[..., k].copy()
+                assert_close(value[..., k], loss(column, target, q=level, reduction="none"), 2)
+                expected = loss.grad_and_hess(column, target, q=level, normalizer=pred.size)
+                assert_close((grad[..., k], hess[..., k]), expected, 2)
+            out = pred.copy()
+            assert_same_bits(loss.value_and_grad(out, target, q=q, out=out), loss.value_and_grad(pred, target, q=q))
+    assert_same_bits(loss(pred[..., :1], target, q=[0.3]), loss(pred[..., 0], target, q=0.3))
+
+
+def test_levels_by_hand():
+    pred, target = np.array([[0.0, 3.0], [1.0, 1.0]]), [1, 1]
+    assert fl.quantile(pred, target, q=[0.25, 0.75], reduction="none").tolist() == [[0.25, 0.5], [0, 0]]
+    assert fl.quantile.grad(pred, target, q=[0.25, 0.75], reduction="sum").tolist() == [[-0.25, 0.25], [0, 0]]
+    assert fl.expectile(pred, target, q=[0.25, 0.75]) == (0.25 + 0.25 * 4) / 4
+    assert fl.quantile(pred, target, q=[0.25, 0.75], sample_weight=[[0, 2.0]]) == 0.25
+    assert fl.quantile(np.array([0.0, 3.0]), 1.0, q=(0.25, 0.75), reduction="sum") == 0.75
+
+
+@pytest.mark.parametrize("loss", [fl.quantile, fl.expectile])
+def test_levels(loss):
+    pred, target = np.zeros((4, 3)), np.zeros(4)
+    for bad in (-0.1, 1.5, np.nan, np.inf):
+        with raises(ValueError, f"q must be in [0, 1], not {bad!r}"):
+            loss(pred, pred, q=bad)
+        with raises(ValueError, f"q[1] = {bad!r} is not in [0, 1]"):
+            loss(pred, target, q=[0.5, bad, bad])
+    for bad in ("1", b"1", True, np.True_, 1j, object(), None):
+        with raises(TypeError, f"q must be a real number, not {type(bad).__name__}"):
+            loss(pred, pred, q=bad)
+    with raises(TypeError, "q must be real (bool, integer or float), not <U3"):
+        loss(pred, target, q=["0.5"] * 3)
+    with raises(ValueError, "q must be a number or a vector, not an array of shape (1, 3)"):
+        loss(pred, target, q=np.full((1, 3), 0.5))
+    with raises(ValueError, "q must be a number or have the shape of the last axis, (3,), not (2,)"):
+        loss(pred, target, q=[0.1, 0.9])
+    wanted = "target must have the shape of pred without its last axis, {}, as q has one element for each index of it, "
+    for x, shape, other in ((pred, (4,), (4, 3)), (pred, (4,), (3,)), (pred[0], (), (3,))):
+        with raises(ValueError, f"{wanted.format(shape)}not {other}"):
+            loss(x, np.zeros(other), q=[0.1, 0.5, 0.9])
+    for same in (np.float64(0.5), np.float32(0.5), np.array(0.5), np.longdouble(0.5)):
+        assert loss(pred, pred + 1, q=same) == loss(pred, pred + 1, q=0.5)
 
 
 def test_quantile_minimiser():

@@ -10,7 +10,8 @@ from tests.losses.comparing import assert_same_bits
 from tests.losses.support import raises
 
 #: Arguments that are neither numbers nor flags have their own tests, in test_errors.py and in families/.
-OTHERS = {"sample_weight", "reduction", "normalizer", "out", "axis", "class_weight", "ignore_index", "pos_weight"}
+OTHERS = {"sample_weight", "reduction", "normalizer", "out", "axis", "class_weight", "ignore_index"}
+OTHERS |= {"pos_weight", "pos_weight_axis"}
 
 
 def parameters(condition):

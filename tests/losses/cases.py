@@ -16,9 +16,12 @@ from .generators import (
     generator_of,
     labels,
     labels_some_ignored,
+    level_of_last_axis,
     log_probabilities,
     positive,
     probabilities,
+    real_for_last_axis,
+    unit_some_ignored,
     variance_of_all,
     variance_of_samples,
     weight_of_last_axis,
@@ -49,7 +52,9 @@ REGRESSION = [
     *cases("smooth_l1", {}, {"beta": 0}, {"beta": 0.3}),
     *cases("pseudo_huber", {}, {"delta": 0.3}),
     *cases("log_cosh"),
+    *cases("quantile", {"q": level_of_last_axis}, target=real_for_last_axis),
     *cases("quantile", {}, {"q": 0.0}, {"q": 0.9}),
+    *cases("expectile", {"q": level_of_last_axis}, target=real_for_last_axis),
     *cases("expectile", {}, {"q": 1.0}, {"q": 0.1}),
     *cases("epsilon_insensitive", {}, {"epsilon": 0.0}, {"epsilon": 0.7}),
     *cases("squared_epsilon_insensitive", {}, {"epsilon": 0.7}),
@@ -69,6 +74,18 @@ REGRESSION = [
     *cases("fair", {}, {"c": 2.3}),
     *cases("tukey", {}, {"c": 2.3}),
 ]
+
+#: Losses of labels 0 and 1 with some of their parameters.
+IGNORING = [
+    ("binary_cross_entropy", {"alpha": 0.7, "label_smoothing": 0.2}),
+    ("binary_cross_entropy_with_logits", {}, {"pos_weight": weight_of_last_axis, "alpha": 0.7}),
+    ("binary_focal", {"gamma": 0.5}),
+    ("sigmoid_focal", {}),
+    ("sigmoid_poly1", {}),
+    ("brier", {}),
+]
+IGNORED = {"ignore_index": 255}
+SOME_IGNORED = {"target": unit_some_ignored}
 
 BINARY = [
     *cases(
@@ -91,6 +108,7 @@ BINARY = [
     *cases("sigmoid_focal", *FOCAL),
     *cases("sigmoid_poly1", {}, {"epsilon": -0.5}),
     *cases("brier"),
+    *(case for name, *more in IGNORING for case in cases(name, *({**x, **IGNORED} for x in more), **SOME_IGNORED)),
     *cases("hinge", {}, {"margin": 0.25}),
     *cases("squared_hinge", {}, {"margin": 0.25}),
     *cases("modified_huber"),
@@ -210,7 +228,7 @@ LIMITS = {
     ("triplet", "p"): None,
     "power": "in (1, 2)",
     ("multiclass_hinge", "power"): None,
-    "q": "in [0, 1]",
+    "q": None,
     "strength": "finite and >= 0",
     "temperature": "finite and > 0",
     "z_loss": "finite and >= 0",

@@ -17,6 +17,11 @@ def unit(rng, shape, axis):
     return rng.choice([0.0, 1.0, 0.5], shape) * rng.choice([1.0, rng.random()], shape)
 
 
+def unit_some_ignored(rng, shape, axis):
+    """The same, a third of them 255."""
+    return np.where(rng.random(shape) < 0.3, 255.0, unit(rng, shape, axis))
+
+
 def inside_unit(rng, shape, axis):
     return rng.uniform(0.02, 0.98, shape)
 
@@ -66,6 +71,16 @@ def log_probabilities(rng, shape, axis):
 
 def weight_per_class(rng, shape, axis):
     return rng.choice([0.5, 1.0, 2.0, 3.5], shape[axis])
+
+
+def real_for_last_axis(rng, shape, axis):
+    """A number for each place but along the last axis."""
+    return real(rng, shape[:-1], axis)
+
+
+def level_of_last_axis(rng, shape, axis):
+    """Numbers in [0, 1]; both ends among them, if there is room."""
+    return rng.permutation(np.linspace(0, 1, shape[-1])) if shape[-1] > 1 else np.array([0.7])
 
 
 def weight_of_last_axis(rng, shape, axis):

@@ -128,12 +128,17 @@ class Case:
 
     @property
     def domains(self):
-        """The domains that the elements of inputs are checked for, by name. Class indices have none, nor logarithms."""
+        """The domains that the elements of inputs are checked for, by name. Class indices have none, nor logarithms.
+
+        Where some elements are ignored, it depends on the place whether an element is checked.
+        """
         unchecked = (generators.labels, generators.labels_some_ignored, generators.log_probabilities)
         return {
             x.name: x.domain
             for x in self.declaration.inputs
-            if x.domain != Domain.ANY and self.inputs[x.name] not in unchecked
+            if x.domain != Domain.ANY
+            and self.inputs[x.name] not in unchecked
+            and self.inputs.get("target") is not generators.unit_some_ignored
         }
 
     @property

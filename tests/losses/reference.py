@@ -91,13 +91,13 @@ def log_cosh(p, t):
 
 
 def quantile(p, t, q=0.5):
-    e = t - p
+    e, q = t - p, np.asarray(q, p.dtype)
     loss = np.where(e > 0, times(q, e), times(q - 1, e))
     return loss, np.where(e > 0, -q, (1 - q) * np.sign(-e)), np.zeros_like(e)
 
 
 def expectile(p, t, q=0.5):
-    r = p - t
+    r, q = p - t, np.asarray(q, p.dtype)
     a = np.where(r > 0, 1 - q, q)
     return times(a, r**2), times(2 * a, r), 2 * a
 
@@ -776,17 +776,19 @@ def sum_of_others(e):
 
 
 def elementwise(
-    loss, *inputs, differentiable=(0,), sample_weight=None, reduction="mean", normalizer=None, **parameters
-):
+    loss, *inputs, differentiable=(0,), ignore_index=None, sample_weight=None, reduction="mean", normalizer=None,
+    **parameters,
+):  # fmt: skip
     """The inputs have the shape of the first, or of its leading axes. `differentiable` are indices of inputs."""
     first = np.asarray(inputs[0])
+    kept = np.ones(first.shape) if ignore_index is None else np.asarray(inputs[1] != ignore_index, float)
     shapes = [np.shape(inputs[k]) for k in differentiable]
     inputs = [match_leading(np.asarray(x, wider(first.dtype)), first.ndim) for x in inputs]
     if "info" in inspect.signature(loss).parameters:
         parameters["info"] = np.finfo(first.dtype)
     with np.errstate(all="ignore"):
         terms = loss(*inputs, **parameters)
-        return reduce(*terms, np.ones(first.shape), sample_weight, reduction, normalizer, shapes=shapes)
+        return reduce(*terms, kept, sample_weight, reduction, normalizer, shapes=shapes)
 
 
 def classes(loss, *inputs, **options):

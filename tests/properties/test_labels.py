@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.losses.cases import CASES
-from tests.losses.comparing import assert_close, largest, leaves
+from tests.losses.comparing import assert_close, assert_same_bits, largest, leaves
 from tests.losses.generators import labels
 from tests.losses.support import NAN, REDUCTIONS, each_dtype, for_each, one_hot
 
@@ -141,6 +141,43 @@ def test_everything_ignored(case):
 def test_an_empty_list_is_class_indices(case):
     options = {k: v for k, v in case.parameters.items() if k != "class_weight"}
     assert case.loss(np.zeros((0, 3)), [], **options) == 0.0
+
+
+@for_each(CASES, lambda case: case.family == "elementwise" and "ignore_index" in case.parameters)
+@each_dtype
+def test_ignored_elements_are_ignored(case, dtype):
+    """An ignored element is one with weight 0, whatever its prediction is."""
+    for shape in ((7,), (40, 5), (3, 1100), (2, 30, 70)):
+        problem = case.problem(shape, dtype=dtype)
+        ignored = np.random.default_rng(1).random(shape) < 0.4
+        label = np.random.default_rng(2).integers(0, 2, shape)
+        plain = {k: x for k, x in problem.options.items() if k != "ignore_index"}
+        dirty = np.where(ignored, dtype(NAN), problem.pred)
+        weight = np.random.default_rng(3).uniform(0.5, 2, shape[:1])
+        of_all = weight.reshape(weight.shape + (1,) * (len(shape) - 1)) * ~ignored
+        for ignore_index in (255, -1, 0, 1, -(2**63), 2**31 - 1):
+            good = np.where(label == ignore_index, 1 - label, label)
+            holes = np.where(ignored, ignore_index, good)
+            expected = problem.with_(plain, target=good)
+            for holed in (holes, holes.astype(dtype), holes.astype(np.uint8 if ignore_index in (0, 255) else np.int64)):
+                actual = problem.with_(plain | {"ignore_index": ignore_index}, pred=dirty, target=holed)
+                for reduction in REDUCTIONS:
+                    for mine, other in ((None, ~ignored), (weight, of_all)):
+                        a = actual.everything(sample_weight=mine, reduction=reduction)
+                        assert_same_bits(a, expected.everything(sample_weight=other, reduction=reduction))
+                out = dirty.copy()
+                in_place = actual.with_(pred=out).value_and_grad(sample_weight=weight, out=out)
+                assert_same_bits(in_place, actual.value_and_grad(sample_weight=weight))
+
+
+@for_each(CASES, lambda case: case.family == "elementwise" and "ignore_index" in case.parameters)
+def test_every_element_ignored(case):
+    problem = case.problem((6, 5))
+    problem = problem.with_(pred=np.full((6, 5), NAN), target=np.full((6, 5), 255))
+    for common in ({"normalizer": 2.0}, {"sample_weight": np.ones(6)}, *({"reduction": r} for r in REDUCTIONS)):
+        for x in leaves(problem.everything(**common)):
+            assert np.all(x == 0)
+    assert problem.value() == 0.0 and type(problem.value()) is float
 
 
 @for_each(cases_of_labels(), lambda case: "label_smoothing" not in case.parameters)

@@ -1,5 +1,6 @@
 from typing import Any
 
+from fastloss._core.request.domains import Domain
 from fastloss._declaration import Elementwise
 
 def elementwise(
@@ -11,6 +12,8 @@ def elementwise(
     common: Any,
     *,
     third: Any = None,
-    along_last_axis: tuple[str, Any] | None = None,
+    along_axis: tuple[str, Any, Domain, int, str] | None = None,
+    target_lacks_axis: bool = False,
+    ignore_index: int | None = None,
     kernel: str | None = None,
 ) -> Any: ...

@@ -2,6 +2,8 @@
 
 cimport numpy as cnp
 
+import numpy as np
+
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
 from fastloss._core.request import checks
@@ -12,18 +14,20 @@ from fastloss._core.request.domains cimport ANY
 cnp.import_array()
 
 cdef tuple ANYTHING = (ANY, ANY, ANY)  # the domains of operands that may be any number
+cdef ONE = np.ones(())                 # a weight for the whole loss
 
 
 def elementwise(
-    declaration, int outputs, pred, target, tuple parameters, dict common, *, third=None, along_last_axis=None,
-    str kernel=None
+    declaration, int outputs, pred, target, tuple parameters, dict common, *, third=None, along_axis=None,
+    bint target_lacks_axis=False, ignore_index=None, str kernel=None
 ):
     """Run an elementwise loss of `pred` and `target`, which have the same shape. The `target` of a penalty is None.
 
-    `third` is the third operand, if the declaration has one: an input with a gradient of its own. `along_last_axis` is
-    a pair: the name of a weight, and what the caller gave (a number, or one for each index of the last axis). A loss
-    has this or `third`, never both. `kernel` is the name in the driver's table, if that is not the name of the loss.
-    `common` are the arguments of every loss.
+    `third` is the third operand, if the declaration has one: an input with a gradient of its own. `along_axis` are the
+    arguments of `checks.along_axis` besides pred, for a third operand that is a number, or one for each index of an
+    axis of pred. A loss has this or `third`, never both. With `target_lacks_axis`, the target has pred's shape without
+    the last axis. `kernel` is the name in the driver's table, if that is not the name of the loss. `common` are the
+    arguments of every loss.
     """
     cdef tuple names = declaration.names, domains = declaration.domains
     cdef bint has_target = names[1] is not None, has_third = names[2] is not None
@@ -33,15 +37,23 @@ def elementwise(
     cdef Py_ssize_t size = cnp.PyArray_SIZE(p)
     if has_target:
         t = real(target, names[1])
-        if not cnp.PyArray_SAMESHAPE(t, p):
+        if target_lacks_axis:
+            if t.shape != shape[:len(shape) - 1]:
+                raise ValueError(
+                    f"{names[1]} must have the shape of {names[0]} without its last axis, {shape[:len(shape) - 1]}, "
+                    f"as {along_axis[0]} has one element for each index of it, not {t.shape}"
+                )
+        elif not cnp.PyArray_SAMESHAPE(t, p):
             raise ValueError(f"{names[1]} must have the shape of {names[0]}, {shape}, not {t.shape}")
     if has_third:
         u = third_operand(declaration.operands[2], third, p, names[0])
         likes = (p, like_gradient(u, p.dtype))
-    elif along_last_axis is not None and along_last_axis[1] is not None:
-        names = names[:2] + along_last_axis[:1]
-        third = along_last_axis[1]
-        u = checks.weights_along_last_axis(third, names[2], p)
+    elif along_axis is not None:
+        names = names[:2] + along_axis[:1]
+        third = along_axis[1]
+        u = checks.along_axis(p, *along_axis)
+    if ignore_index is not None:
+        ignore_index = checks.integer(ignore_index, "ignore_index")
     cdef Call call = Call(declaration, outputs, shape, parameters, common)
     call.threads = threads_for(size, declaration.light)
     # The inputs and the gradients.
@@ -50,6 +62,8 @@ def elementwise(
         call.allocate(likes, ())
     else:
         call.allocate(likes, ((names[0], pred, p, True), (names[1], target, t, True), (names[2], third, u, True)))
+    if ignore_index is not None and call.weight is None:
+        call.weight = ONE
     call.divide_by(sum_of_weights(call))
     if size == 0 and has_third:  # its gradient is a sum over nothing
         for gradient in (call.grads[1], call.hesses[1]):
@@ -57,11 +71,16 @@ def elementwise(
                 gradient[...] = 0
     driver = kernels.elementwise
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
-    # If a result is written over an input, all elements must be valid before anything is written.
-    for call.stage in [CHECK, RUN] if call.in_place and domains != ANYTHING else [RUN]:
-        total = driver.run(call, place, (p, t, u), domains)
+    # If a result is written over an input, all elements must be valid before anything is written. If elements are
+    # ignored, the sum of the weights of the others must be known before derivatives are scaled.
+    for call.stage in [CHECK, RUN] if ignore_index is not None or call.in_place and domains != ANYTHING else [RUN]:
+        total = driver.run(call, place, (p, t, u), domains, ignore_index)
         if total is None:
-            checks.raise_outside(zip(names, (p, t, u), domains), checks.computed_in(p.dtype), call.weight)
+            checks.raise_outside(
+                zip(names, (p, t, u), domains), checks.computed_in(p.dtype), call.weight, ignore_index
+            )
+        if call.stage == CHECK and ignore_index is not None:
+            call.divide_by(total)
     return call.result(total)
 
 

@@ -131,16 +131,16 @@ def seed(x: Any) -> int:
     return value
 
 
-def axis(x: Any, ndim: int, no_axis_message: str = "pred must have a class axis") -> int:
+def axis(x: Any, ndim: int, no_axis_message: str = "pred must have a class axis", name: str = "axis") -> int:
     """One axis of an array, counted from the front.
 
-    `no_axis_message` begins the error message for an array without any axis.
+    `no_axis_message` begins the error message for an array without any axis. `name` is that of the argument.
     """
-    k = index(x, "axis")
+    k = index(x, name)
     if ndim == 0:
         raise ValueError(f"{no_axis_message}, and is 0-dimensional")
     if not -ndim <= k < ndim:
-        raise ValueError(f"axis must be in [{-ndim}, {ndim}), not {k}")
+        raise ValueError(f"{name} must be in [{-ndim}, {ndim}), not {k}")
     return k % ndim
 
 
@@ -185,16 +185,26 @@ def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[A
     return weight
 
 
-def weights_along_last_axis(x: ArrayLike, name: str, pred: NDArray[Any]) -> NDArray[Any]:
-    """A weight, or one for each index of the last axis of pred, behind axes of length 1 for the others."""
+def along_axis(
+    pred: NDArray[Any], name: str, x: ArrayLike | None, domain: Domain, of: int, name_of_axis: str
+) -> NDArray[Any] | None:
+    """A number, or one for each index of the axis `of` of pred, behind axes of length 1 for those before; or None."""
+    k = axis(of, pred.ndim, f"pred must have an axis for {name}", name_of_axis) if pred.ndim or of != -1 else 0
+    if x is None:
+        return None
     given = real(x, name)
-    if given.ndim and given.shape != pred.shape[-1:]:
+    if given.ndim and given.shape != pred.shape[k : k + 1]:
+        others = [n for n in range(pred.ndim) if given.shape == pred.shape[n : n + 1]]
+        hint = "".join(f": it would fit {name_of_axis}={n}" for n in others if name_of_axis)
+        where = "the last axis" if of == -1 else f"axis {k}"
         raise ValueError(
-            f"{name} must be a number or have the shape of the last axis, {pred.shape[-1:]}, not {given.shape}"
+            f"{name} must be a number or have the shape of {where}, {pred.shape[k : k + 1]}, not {given.shape}{hint}"
         )
-    weight = contiguous(given, computed_in(pred.dtype))
-    check_weights(weight, name, given)
-    return weight.reshape((1,) * (pred.ndim - 1) + weight.shape) if weight.ndim else weight
+    numbers = contiguous(given, computed_in(pred.dtype))
+    bad = outside(numbers, domain)
+    if bad.any():
+        raise_first(given, bad, name, EXPECTED[domain])
+    return numbers.reshape((1,) * k + numbers.shape) if numbers.ndim else numbers
 
 
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
@@ -207,13 +217,21 @@ def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: st
 
 
 def raise_outside(
-    inputs: Iterable[tuple[str, Any, Domain]], dtype: np.dtype[Any], weight: NDArray[Any] | None
-) -> NoReturn:
+    inputs: Iterable[tuple[str, Any, Domain]], dtype: np.dtype[Any], weight: NDArray[Any] | None,
+    ignore_index: int | None = None
+) -> NoReturn:  # fmt: skip
     """Raise ValueError for the first element that has a weight other than 0 and is outside its domain.
 
     Inputs are searched in order. Each is its name, its array and its domain. As in the kernels, an element is converted
-    to dtype first.
+    to dtype first. If the target, the second input, is `ignore_index`, the element is ignored. Such a call has weights.
     """
+    inputs = list(inputs)
+    nor = ""
+    if ignore_index is not None and weight is not None:
+        target = inputs[1][1]
+        kept = target.astype(dtype) != dtype.type(ignore_index)
+        weight = kept & (weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim)) != 0)
+        nor = f" nor ignore_index ({ignore_index})"
     for name, x, domain in inputs:
         if domain != Domain.ANY:
             with np.errstate(all="ignore"):
@@ -222,7 +240,7 @@ def raise_outside(
                 counts = weight.any(axis=tuple(range(x.ndim, weight.ndim)))
                 bad &= counts.reshape(counts.shape + (1,) * (x.ndim - counts.ndim))
             if bad.any():
-                raise_first(x, bad, name, EXPECTED[domain])
+                raise_first(x, bad, name, EXPECTED[domain] + (nor if name == "target" else ""))
     raise ValueError("an element is outside its domain; did another thread change the array?")
 
 

@@ -4,7 +4,7 @@ from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport fmax, fmin
 
 from fastloss._core.kernels.base.memory cimport address
-from fastloss._core.kernels.base.operands cimport Operand, take_operand
+from fastloss._core.kernels.base.operands cimport Operand, take_leading
 from fastloss._core.kernels.base.vecmath cimport copysign, fabs
 from fastloss._core.request.call cimport GRAD, HESS, OUTPUTS, VALUE, Call, Stage
 
@@ -52,7 +52,7 @@ cdef inline int take_call(Common* job, Call call, int loss, bint single, bint si
     cdef Py_ssize_t k
     job.loss = loss
     job.stage = call.stage
-    take_operand(&job.weight, call.weight, call.shape)
+    take_leading(&job.weight, call.weight, call.shape)
     take_parameters(job.parameters, call.parameters, single_parameters)
     job.scale = call.scale
     job.scale_unweighted = fmin(call.scale, FLT_MAX if single else DBL_MAX)

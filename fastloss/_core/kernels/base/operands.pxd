@@ -104,7 +104,19 @@ cdef struct Operand:
     Py_ssize_t[MAX_OUTER] every, length
 
 
-cdef inline void take_operand(Operand* x, cnp.ndarray array, tuple shape):
+cdef inline void take_whole(Operand* x, cnp.ndarray array) noexcept:
+    """Set x to an array in the shape of the result, or to None."""
+    x.data = NULL
+    x.typenum = 0
+    x.inner = x.period = 1
+    x.n_outer = 0
+    if array is not None:
+        x.data = cnp.PyArray_DATA(array)
+        x.typenum = cnp.PyArray_TYPE(array)
+        x.period = max(1, cnp.PyArray_SIZE(array))
+
+
+cdef inline void take_leading(Operand* x, cnp.ndarray array, tuple shape):
     """Set x to an array, or to None. `shape` is that of the result.
 
     The axes of the array are the leading ones of the result. An axis of length 1 stands for the whole axis, and so does
@@ -112,14 +124,9 @@ cdef inline void take_operand(Operand* x, cnp.ndarray array, tuple shape):
     """
     cdef Py_ssize_t every = 1, length = 1, n
     cdef int k = len(shape), pairs = 0
-    x.data = NULL
-    x.typenum = 0
-    x.inner = x.period = 1
-    x.n_outer = 0
+    take_whole(x, array)
     if array is None:
         return
-    x.data = cnp.PyArray_DATA(array)
-    x.typenum = type_of(array)
     # From the last axis to the first. Axes that the array has or lacks side by side are one.
     while k > 0:
         k -= 1

@@ -25,7 +25,7 @@ from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
 from fastloss._core.kernels.base.memory cimport address, at, end_stream, prefetch_all
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, load, store, take_operand
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, load, store, take_leading, take_whole
 from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, exp, exp_difference_and_fall, expm1, expm1_minus_x, fabs, gap_near_one, log, log1p_01, log1p_and_gap,
@@ -445,11 +445,11 @@ def run(
     job.one_class = one_class
     job.outer, job.classes, job.inner = shape
     job.labels = labels_of(pred, target, job.classes, ignore_index)
-    take_operand(&job.inputs[0], pred, (<object> pred).shape)
-    take_operand(&job.inputs[1], target if job.labels.data == NULL else None, (<object> pred).shape)
+    take_whole(&job.inputs[0], pred)
+    take_whole(&job.inputs[1], target if job.labels.data == NULL else None)
     for k in range(2):
         job.domains[k] = domains[k]
-    take_operand(&job.class_weight, None if class_weight is None else class_weight.reshape(1, -1), shape)
+    take_leading(&job.class_weight, None if class_weight is None else class_weight.reshape(1, -1), shape)
     job.weight_of = <const double*> address(class_weight)
     choose_tiles(&job)
     # Second derivatives do not go past the caches: see base/loops.pxd.

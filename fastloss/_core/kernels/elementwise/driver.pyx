@@ -18,7 +18,7 @@ from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
 from fastloss._core.kernels.base.memory cimport at, end_stream
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, store, take_operand, type_of
+from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, store, take_leading, type_of
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
@@ -59,6 +59,8 @@ cdef struct Job:
     Py_ssize_t tile         # elements that a thread has memory for in each array of a tile
     int typenum             # of the results
     bint half               # whether these are rounded to half precision
+    bint ignores            # whether elements whose target is ignore_index are ignored; there are sample weights then
+    long long ignore_index
     bint stream             # whether gradients go past the caches
     double* boundary_sums   # four for each chunk: see Rows. NULL unless a row shares an element of the third operand.
 
@@ -178,11 +180,16 @@ cdef inline void place_arrays(
 
 
 cdef inline bint load_tile(
-    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
+    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, double* weight, floating* as_type
 ) noexcept nogil:
-    """Set the operands of a tile; return whether one of their elements is outside its domain."""
+    """Set the operands of a tile; return whether one of their elements is outside its domain.
+
+    Elements that are ignored get the weight 0.
+    """
     cdef const floating* operands[3]
+    cdef floating ignored = <floating> job.ignore_index
     cdef bint invalid = False
+    cdef Py_ssize_t i
     cdef int k
     for k in range(3):
         operands[k] = at(<const floating*> memory.whole[k], start)
@@ -190,11 +197,14 @@ cdef inline bint load_tile(
             if operands[k] == NULL:
                 expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
                 operands[k] = <const floating*> memory.copies[k]
-            invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
         elif floating is float:
             operands[k] = SINGLE_ONES
         else:
             operands[k] = DOUBLE_ONES
+    for i in range(tile.n if job.ignores else 0):
+        weight[i] = 0 if operands[1][i] == ignored else weight[i]
+    for k in range(3):
+        invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
     tile.pred, tile.target, tile.third = operands[0], operands[1], operands[2]
     return invalid
 
@@ -233,7 +243,9 @@ cdef void run_chunk(
         if weight != NULL:
             expand(&job.common.weight, i, weight, tile.n, <double*> memory.copies[0])  # these are not in use yet
         sums.invalid |= load_tile(job, &memory, i, &tile, weight, as_type)
-        if job.common.stage != CHECK:
+        if job.common.stage == CHECK:
+            sums.target_weight += ordered_sum(weight, tile.n) if job.ignores else 0
+        else:
             place_outputs(&memory, i, &tile, as_type)
             run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
             finish_tile(job, &tile, weight, sums, as_type)
@@ -284,10 +296,11 @@ cdef void run_doubles(
     run_chunk(<const Job*> job, start, stop, chunk, sums, memory, <double*> NULL)
 
 
-def run(Call call, int loss, tuple inputs, tuple domains):
+def run(Call call, int loss, tuple inputs, tuple domains, ignore_index):
     """Run one loss over checked, C-contiguous arrays.
 
-    Return the weighted sum of the losses, or None if an element is outside its domain.
+    Return the weighted sum of the losses, or None if an element is outside its domain. With an `ignore_index`, which
+    goes with weights, the stage CHECK returns the sum of the weights of the elements that are not ignored.
 
     `inputs` are pred, target and a third operand, and `domains` are theirs. A missing array is None. The axes of target
     and the third operand are the leading ones of pred, where 1 stands for a whole axis. If the loss has derivatives
@@ -303,10 +316,12 @@ def run(Call call, int loss, tuple inputs, tuple domains):
     single = job.typenum != cnp.NPY_DOUBLE
     take_call(&job.common, call, loss, single, single)
     for k in range(3):
-        take_operand(&job.inputs[k], inputs[k], call.shape)
+        take_leading(&job.inputs[k], inputs[k], call.shape)
         job.domains[k] = domains[k]
     job.n = cnp.PyArray_SIZE(pred)
     job.tile = min(TILE, (job.n + LANES - 1) // LANES * LANES)
+    job.ignores = ignore_index is not None
+    job.ignore_index = ignore_index if job.ignores else 0
     job.boundary_sums = NULL
     if job.inputs[2].inner != 1 and job.common.out[GRAD_2] != NULL:
         boundary_sums = np.empty(4 * MAX_CHUNKS)
@@ -325,4 +340,4 @@ def run(Call call, int loss, tuple inputs, tuple domains):
             join_rows(&job, <float*> NULL)
         else:
             join_rows(&job, <double*> NULL)
-    return None if total.invalid else total.loss
+    return None if total.invalid else total.target_weight if call.stage == CHECK else total.loss

@@ -84,32 +84,69 @@ cdef void msle_loops(const Tile* tile, const floating* parameters) noexcept nogi
 add("msle", msle_loops[float], msle_loops[double])
 
 
-cdef inline void quantile(
-    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
-) noexcept nogil:
-    cdef floating q = parameters[0], q_minus_one = parameters[1]
-    cdef floating r = target - pred, weight = q if r > 0 else q_minus_one
+cdef inline floating q_of(floating third) noexcept nogil:
+    """q, of a vector q. `third` is q up to 1/2, and q - 1 beyond: -0.0 for 1. So neither q nor 1 - q loses digits."""
+    cdef floating one = 1
+    return third + one if copysign(one, third) < 0 else third
+
+
+cdef inline floating one_minus_q_of(floating third) noexcept nogil:
+    cdef floating one = 1
+    return -third if copysign(one, third) < 0 else one - third
+
+
+cdef inline void pinball(floating r, floating q, floating one_minus_q, floating* out) noexcept nogil:
+    cdef floating weight = q if r > 0 else -one_minus_q
     out[VALUE] = times(weight, r)
     out[GRAD] = -weight if fabs(r) > 0 else r
     out[HESS] = 0
+
+
+cdef inline void quantile(
+    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
+) noexcept nogil:
+    pinball(target - pred, parameters[0], parameters[1], out)
 
 cdef void quantile_loops(const Tile* tile, const floating* parameters) noexcept nogil:
     loops(nothing[floating], quantile[floating], tile, parameters)
 add("quantile", quantile_loops[float], quantile_loops[double])
 
 
-cdef inline void expectile(
+cdef inline void quantile_of_each(
     floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
 ) noexcept nogil:
-    cdef floating q = parameters[0], one_minus_q = parameters[1]
-    cdef floating r = pred - target, weight = one_minus_q if r > 0 else q
+    pinball(target - pred, q_of(third), one_minus_q_of(third), out)
+
+cdef void quantile_of_each_loops(const Tile* tile, const floating* parameters) noexcept nogil:
+    loops(nothing[floating], quantile_of_each[floating], tile, parameters)
+add("quantile_of_each", quantile_of_each_loops[float], quantile_of_each_loops[double])
+
+
+cdef inline void asymmetric_square(floating r, floating q, floating one_minus_q, floating* out) noexcept nogil:
+    cdef floating weight = one_minus_q if r > 0 else q
     out[VALUE] = times(times(weight, r), r)
     out[GRAD] = 2 * times(weight, r)
     out[HESS] = 2 * weight
 
+
+cdef inline void expectile(
+    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
+) noexcept nogil:
+    asymmetric_square(pred - target, parameters[0], parameters[1], out)
+
 cdef void expectile_loops(const Tile* tile, const floating* parameters) noexcept nogil:
     loops(nothing[floating], expectile[floating], tile, parameters)
 add("expectile", expectile_loops[float], expectile_loops[double])
+
+
+cdef inline void expectile_of_each(
+    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
+) noexcept nogil:
+    asymmetric_square(pred - target, q_of(third), one_minus_q_of(third), out)
+
+cdef void expectile_of_each_loops(const Tile* tile, const floating* parameters) noexcept nogil:
+    loops(nothing[floating], expectile_of_each[floating], tile, parameters)
+add("expectile_of_each", expectile_of_each_loops[float], expectile_of_each_loops[double])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.domains cimport any_outside_domain
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for, take_call
 from fastloss._core.kernels.base.memory cimport at, end_stream, transpose
-from fastloss._core.kernels.base.operands cimport expand, is_half, load, store, take_operand, type_of
+from fastloss._core.kernels.base.operands cimport expand, is_half, load, store, take_whole, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_least, at_most, fabs, pow, sqrt
 from fastloss._core.kernels.vectors.gradients cimport (
@@ -526,7 +526,7 @@ def run(Call call, int loss, tuple inputs, cnp.ndarray label, Domain domain, dou
         job.data[k] = cnp.PyArray_DATA(inputs[k])
         job.typenums[k] = type_of(inputs[k])
         job.direct[k] = job.typenums[k] == (cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE)
-    take_operand(&job.label, label, call.shape)
+    take_whole(&job.label, label)
     job.domain = domain
     total = run_job(
         run_floats if single else run_doubles, &job, (job.rows + job.batch_rows - 1) // job.batch_rows, 1,

@@ -39,6 +39,7 @@ from fastloss.binary import *
 from fastloss.divergence import *
 from fastloss.embedding import *
 from fastloss.in_batch import *
+from fastloss.in_batch import clip as clip
 from fastloss.likelihood import *
 from fastloss.margin import *
 from fastloss.multiclass import *

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar
 
 from fastloss._core.request.call import COMMON, OUTPUTS_OF
 from fastloss._declaration import Declaration
 
 P = ParamSpec("P")
+T = TypeVar("T")
 VALUE = OUTPUTS_OF["value"]
 
 if TYPE_CHECKING:
-    from typing import Generic
+    from typing import Generic, NoReturn
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -78,6 +79,14 @@ class Method(functools.partial):  # type: ignore[type-arg]
         return self
 
 
+class MadeOnce(functools.cached_property[T]):
+    """A method that a loss makes when it is first asked for. With a name, it is a routine to help()."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        super().__set_name__(owner, name)
+        self.__name__ = name
+
+
 class Loss(Generic[P]):
     """A loss function. Call it for its value, or call one of its methods for derivatives too.
 
@@ -134,36 +143,58 @@ class Loss(Generic[P]):
     __name__: str
     #: What the loss is: its family, its inputs and their domains.
     declaration: Declaration
+    __signature__: inspect.Signature
+    _function: Callable[Concatenate[int, P], Any]
 
     def __init__(self, declaration: Declaration, function: Callable[Concatenate[int, P], Any]) -> None:
-        functools.update_wrapper(self, function)
-        self.declaration = declaration
-        self._function = function
+        """Make a loss. fastloss does this for every loss, and users have no need to."""
         # The first parameter is `outputs`. The last is **common, which stands for the arguments of every loss.
         own = list(inspect.signature(function).parameters.values())[1:-1]
         defaults = COMMON | {"reduction": declaration.reduction}
         common = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in defaults.items()]
-        self.__signature__ = inspect.Signature([p.replace(annotation=p.empty) for p in (*own, *common)])
-        if function.__doc__:  # python -OO drops docstrings
-            self.__doc__ = documentation(declaration, inspect.cleandoc(function.__doc__))
+        annotations = {k: v for k, v in function.__annotations__.items() if k not in ("outputs", "common")}
+        vars(self).update(
+            {name: getattr(function, name) for name in ("__name__", "__qualname__", "__module__")},
+            __wrapped__=function,
+            __annotations__=annotations,
+            __signature__=inspect.Signature([p.replace(annotation=p.empty) for p in (*own, *common)]),
+            # python -OO drops docstrings
+            __doc__=function.__doc__ and documentation(declaration, inspect.cleandoc(function.__doc__)),
+            declaration=declaration,
+            _function=function,
+        )
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{self!r} cannot be changed", name=name, obj=self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Return the value: a float, or an array for ``reduction="none"``."""
         return self._function(VALUE, *args, **kwargs)
 
-    @functools.cached_property
+    @MadeOnce
     def grad(self) -> Callable[P, Any]:
         """Return the gradient with respect to the differentiable input; a tuple of gradients if there are several."""
         return self._method("grad")
 
-    @functools.cached_property
+    @MadeOnce
     def value_and_grad(self) -> Callable[P, tuple[Any, Any]]:
         """Return the value and the gradient, computed together."""
         return self._method("value_and_grad")
 
-    @functools.cached_property
+    @MadeOnce
     def grad_and_hess(self) -> Callable[P, tuple[Any, Any]]:
         """Return the gradient and the diagonal of the Hessian, computed together. `out` is a pair of both.
+
+        The prediction comes first, and then the target. Gradient boosting libraries with a scikit-learn interface call
+        an objective as f(y_true, y_pred), in the other order. If you pass them this method itself, gradients have the
+        wrong sign, or the wrong values. Write a function that exchanges the two. A booster needs the derivatives of
+        the sum, not those of the mean:
+
+        >>> import numpy as np, fastloss as fl
+        >>> def objective(y_true, y_pred):
+        ...     return fl.pseudo_huber.grad_and_hess(y_pred, y_true, reduction="sum")
+        >>> objective(np.array([1.0, 2.0]), np.array([1.0, 2.75]))
+        (array([0. , 0.6]), array([1.   , 0.512]))
 
         Losses between vectors have no such method, since their Hessian is far from diagonal.
         """
@@ -172,12 +203,33 @@ class Loss(Generic[P]):
             raise AttributeError(message, name="grad_and_hess", obj=self)
         return self._method("grad_and_hess")
 
+    @MadeOnce
+    def normalizer(self) -> Callable[P, float]:
+        """Return the sum of the weights, which is what "mean" divides by: a float. It computes no loss.
+
+        The weights are those of samples and classes; ignored elements have none. Without weights it is the number of
+        elements of the unreduced loss. It takes the arguments of the loss and checks them. Use it to compute a batch in
+        parts:
+
+        >>> import numpy as np, fastloss as fl
+        >>> logits, labels = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]), np.array([0, -100, 1])
+        >>> parts = [(logits[:2], labels[:2]), (logits[2:], labels[2:])]
+        >>> total = sum(fl.cross_entropy.normalizer(*part) for part in parts)
+        >>> total
+        2.0
+        >>> round(sum(fl.cross_entropy(*part, normalizer=total) for part in parts), 6)
+        0.087758
+        >>> round(fl.cross_entropy(logits, labels), 6)
+        0.087758
+        """
+        return self._method("normalizer")
+
     def _method(self, name: str) -> Method:
         method = Method(self._function, OUTPUTS_OF[name])
         doc = None
         if self.__doc__:
-            summary = inspect.cleandoc(getattr(Loss, name).__doc__).partition("\n")[0]
-            doc = f"{summary}\n\nThe arguments are those of `{self.__name__}`:\n\n{self.__doc__}"
+            about = inspect.cleandoc(getattr(Loss, name).__doc__)
+            doc = f"{about}\n\nThe arguments are those of `{self.__name__}`:\n\n{self.__doc__}"
         vars(method).update(
             __self__=self,
             __name__=name,
@@ -199,7 +251,7 @@ class Loss(Generic[P]):
         return self.__name__
 
 
-for _method in (Loss.__init__, Loss.__call__, Loss.__get__, Loss.__reduce__, Loss.__repr__):
+for _method in (Loss.__init__, Loss.__setattr__, Loss.__call__, Loss.__get__, Loss.__reduce__, Loss.__repr__):
     _method.__annotations__.clear()  # they are for type checkers, and would fill help(Loss)
 
 

@@ -42,7 +42,7 @@ def focal(loss: str, gamma: float, alpha: float | None) -> tuple[str, tuple[floa
 
 def levels(q: ArrayLike) -> NDArray[Any]:
     """A vector q as the kernels take it: q up to 1/2, and q - 1 beyond, where -0.0 stands for q = 1."""
-    given = checks.real(q, "q", checks.FLOAT64)
+    given = checks.real(q, "q")
     if given.ndim != 1:
         raise ValueError(f"q must be a number or a vector, not an array of shape {given.shape}")
     bad = outside(given, Domain.UNIT_INTERVAL)
@@ -62,7 +62,7 @@ def norm_order(p: float) -> float:
     """The order of a norm: from 1 to inf."""
     if type(p) is float and p >= 1:  # the quick way: small calls notice each check
         return p
-    if np.ndim(p) == 0 and p == math.inf:
+    if getattr(p, "ndim", 0) == 0 and p == math.inf:
         return math.inf
     p = number(p, "p")
     if p < 1:

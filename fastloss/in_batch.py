@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from fastloss._core.calls import batches
 from fastloss._core.request.arguments import number
 from fastloss._core.request.checks import flag
+from fastloss._core.request.domains import Domain
 from fastloss._declaration import Batches, Input
 from fastloss._loss import loss
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batch_hard_triplet",
-    "clip",
+    "clip_loss",
     "info_nce",
     "nt_xent",
     "siglip",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 IMAGE, TEXT = Input("image", differentiable=True), Input("text", differentiable=True)
-LOGIT_SCALE = Input("logit_scale", differentiable=True, shape="number")
+LOGIT_SCALE = Input("logit_scale", Domain.NOT_NEGATIVE, differentiable=True, shape="number")
 Z, LABELS = Input("z", differentiable=True), Input("labels", shape="batch")
 
 INFO_NCE = Batches("info_nce", (Input("query", differentiable=True), Input("key", differentiable=True)))
@@ -150,6 +151,9 @@ def clip(outputs: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayL
     `logit_scale` is the factor itself. In CLIP's code the learned parameter is the logarithm of the factor: see the
     second example. The vectors are used as given; CLIP normalises them first.
 
+    `clip_loss` is another name of this loss. It is the one that ``from fastloss import *`` imports, because `clip` is
+    also the name of a function of NumPy.
+
     Parameters
     ----------
     image : array_like
@@ -157,8 +161,8 @@ def clip(outputs: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayL
     text : array_like
         Vectors as rows, (N, D). Row i belongs to row i of `image`.
     logit_scale : float or array_like
-        A finite number, the factor of the similarities. An array must be 0-dimensional; another shape raises
-        ValueError.
+        A finite number >= 0, the factor of the similarities. A negative number raises ValueError. An array must be
+        0-dimensional; another shape raises ValueError.
 
     Notes
     -----
@@ -194,6 +198,9 @@ def clip(outputs: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayL
     return batches.clip(CLIP, outputs, image, text, logit_scale, common)
 
 
+clip_loss = clip
+
+
 SIGLIP = Batches("siglip", (IMAGE, TEXT, LOGIT_SCALE, Input("logit_bias", differentiable=True, shape="number")))
 
 
@@ -226,8 +233,8 @@ def siglip(
     text : array_like
         Vectors as rows, (N, D). Row i belongs to row i of `image`.
     logit_scale : float or array_like
-        A finite number, the factor of the similarities. An array must be 0-dimensional; another shape raises
-        ValueError.
+        A finite number >= 0, the factor of the similarities. A negative number raises ValueError. An array must be
+        0-dimensional; another shape raises ValueError.
     logit_bias : float or array_like
         A finite number that is added to the similarities. An array must be 0-dimensional; another shape raises
         ValueError.

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fastloss._core.calls.classes import classes
 from fastloss._core.calls.elementwise import elementwise
 from fastloss._core.request.arguments import number
+from fastloss._core.request.checks import shown
 from fastloss._declaration import PRED, SIGN, Classes, Elementwise
 from fastloss._loss import loss
 
@@ -55,7 +56,7 @@ def hinge(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float 
         Scores of any shape, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
-        2 * y - 1.
+        np.where(y, 1, -1).
     margin : float, default 1.0
         Any finite number. The loss is 0 where t z >= margin.
 
@@ -102,7 +103,7 @@ def squared_hinge(
         Scores of any shape, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
-        2 * y - 1.
+        np.where(y, 1, -1).
     margin : float, default 1.0
         Any finite number. The loss is 0 where t z >= margin.
 
@@ -148,7 +149,7 @@ def modified_huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common
         Scores of any shape, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
-        2 * y - 1.
+        np.where(y, 1, -1).
 
     Notes
     -----
@@ -236,7 +237,7 @@ def exponential(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: U
         Scores of any shape, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
-        2 * y - 1.
+        np.where(y, 1, -1).
 
     Notes
     -----
@@ -279,7 +280,7 @@ def perceptron(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Un
         Scores of any shape, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
-        2 * y - 1.
+        np.where(y, 1, -1).
 
     Notes
     -----
@@ -376,7 +377,7 @@ def multiclass_hinge(
     array([0.25, 2.25])
     """
     if number(power, "power") not in (1, 2):
-        raise ValueError(f"power must be 1 or 2, not {power!r}")
+        raise ValueError(f"power must be 1 or 2, not {shown(power)}")
     kernel = "multiclass_hinge" if power == 1 else "squared_multiclass_hinge"
     return classes(
         MULTICLASS_HINGE,

@@ -4,13 +4,14 @@ import copy
 import inspect
 import pickle
 import re
+import typing
 
 import numpy as np
 import pytest
 
 import fastloss as fl
 from tests.losses.cases import CASES
-from tests.losses.support import LOSSES, each_loss, for_each, methods_of
+from tests.losses.support import LOSSES, each_loss, for_each, ways_of
 
 COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out": None}
 
@@ -51,14 +52,14 @@ def test_signature(name):
     for parameter in [p for p in own if p.default is not inspect.Parameter.empty]:
         # The parameters of a penalty, which has one input, may be given by position too.
         assert len(loss.declaration.inputs) == 1 or parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    for method in methods_of(loss):
+    for method in ways_of(loss):
         assert inspect.signature(getattr(loss, method)) == signature
 
 
 @each_loss
 def test_repr(name):
     assert repr(LOSSES[name]) == f"<loss {name}>"
-    for method in methods_of(LOSSES[name]):
+    for method in ways_of(LOSSES[name]):
         assert repr(getattr(LOSSES[name], method)) == f"<method {name}.{method}>"
 
 
@@ -90,6 +91,21 @@ def test_a_loss_is_one_object(name):
         assert pickle.loads(pickle.dumps(loss, protocol)) is loss
     assert copy.copy(loss) is loss and copy.deepcopy(loss) is loss
     assert len({loss, LOSSES[name]}) == 1
+
+
+@each_loss
+def test_a_loss_cannot_be_changed(name):
+    loss = LOSSES[name]
+    for attribute in (*ways_of(loss), "declaration", "new"):
+        with pytest.raises(AttributeError, match=f"^<loss {name}> cannot be changed$"):
+            setattr(loss, attribute, 1)
+
+
+@each_loss
+def test_type_hints(name):
+    """They can be resolved, and name the own parameters of a loss."""
+    hints = typing.get_type_hints(LOSSES[name])
+    assert list(hints) == [*list(inspect.signature(LOSSES[name]).parameters)[: -len(COMMON)], "return"]
 
 
 def test_bound_methods_can_be_pickled():

@@ -8,7 +8,17 @@ import pytest
 import fastloss as fl
 from fastloss._core.request.domains import Domain
 from tests.losses.comparing import like
-from tests.losses.support import EXPECTED, MASKED, MASKED_WEIGHT, ONE_OF_EACH, each_dtype, for_each, one_of_each, raises
+from tests.losses.support import (
+    EXPECTED,
+    MASKED,
+    MASKED_WEIGHT,
+    ONE_OF_EACH,
+    each_dtype,
+    for_each,
+    one_of_each,
+    raises,
+    type_name,
+)
 
 Z, Y = np.zeros((3, 4)), np.array([0, 1, 2])
 
@@ -20,7 +30,7 @@ Z, Y = np.zeros((3, 4)), np.array([0, 1, 2])
 @one_of_each
 def test_common_arguments(case):
     problem = case.small()
-    for method in case.methods:
+    for method in case.ways:
         call = getattr(problem, method)
         for bad in ("avg", "Mean", None, 1, True, ["mean"]):
             with raises(ValueError, f"reduction must be 'mean', 'sum' or 'none', not {bad!r}"):
@@ -29,7 +39,7 @@ def test_common_arguments(case):
             with raises(ValueError, f"normalizer goes with reduction='mean', not '{reduction}'"):
                 call(reduction=reduction, normalizer=1.0)
         for bad in (0, -1.0, np.nan, np.inf, np.float32(-2)):
-            with raises(ValueError, f"normalizer must be finite and > 0, not {bad!r}"):
+            with raises(ValueError, f"normalizer must be finite and > 0, not {bad}"):
                 call(reduction="mean", normalizer=bad)
         for bad in ("1", [1.0], np.ones(1), 1j, True):
             with raises(TypeError, f"normalizer must be a real number, not {type(bad).__name__}"):
@@ -73,7 +83,7 @@ def test_sample_weight(case):
     batch = problem.batch
     too_long = (*batch, 1)
     for shape in [(), (5,), (2, 1), (1, 6), (5, 6), (0, 5), too_long]:
-        for method in case.methods:
+        for method in case.ways:
             with raises(
                 ValueError,
                 f"sample_weight must have the shape of the leading axes of the loss, {batch} or fewer of these axes, "
@@ -84,7 +94,7 @@ def test_sample_weight(case):
     for bad in (-1.0, np.nan, np.inf, -np.inf, -1e-300):
         weight = np.ones(batch)
         weight[first] = weight[second] = bad
-        for method in case.methods:
+        for method in case.ways:
             with raises(ValueError, f"sample_weight[{where}] = {bad!r} is not a finite weight >= 0"):
                 getattr(problem, method)(sample_weight=weight)
     with raises(ValueError, "sample_weight[5] = -3 is not a finite weight >= 0"):
@@ -96,7 +106,7 @@ def test_pred_is_float32_or_float64(case):
     problem = case.small()
     for dtype in (np.float16, np.longdouble, np.int64, np.bool_, np.complex64, object, "U4", "M8[s]"):
         wrong = problem.with_(pred=np.zeros(problem.pred.shape, dtype))
-        for method in case.methods:
+        for method in case.ways:
             with pytest.raises(TypeError) as error:
                 getattr(wrong, method)()
             assert str(error.value) == f"{case.first} must be float32 or float64, not {wrong.pred.dtype}"
@@ -107,7 +117,7 @@ def test_other_inputs_are_real(case):
     problem = case.small()
     for dtype in (np.complex128, object, "U4", "S3", "M8[s]", "m8[s]", [("a", float)]):
         weight = np.zeros(problem.batch, dtype)
-        for method in case.methods:
+        for method in case.ways:
             for name in list(case.inputs)[1:]:
                 wrong = np.zeros(problem.inputs[name].shape, dtype)
                 with pytest.raises(TypeError) as error:
@@ -153,7 +163,7 @@ def test_axis():
         with raises(ValueError, f"axis must be in [-2, 2), not {bad}"):
             fl.cross_entropy(Z, Y, axis=bad)
     for bad in (1.0, -1.0, "1", None, (1,), np.ones(2)):
-        with raises(TypeError, f"axis must be an integer, not {type(bad).__name__}"):
+        with raises(TypeError, f"axis must be an integer, not {type_name(bad)}"):
             fl.cross_entropy(Z, Y, axis=bad)
     with raises(ValueError, "pred must have a class axis, and is 0-dimensional"):
         fl.cross_entropy(1.0, 0)
@@ -169,7 +179,7 @@ def test_class_weight():
     for bad in (-1.0, np.nan, np.inf, -np.inf):
         with raises(ValueError, f"class_weight[1] = {bad!r} is not a finite weight >= 0"):
             fl.cross_entropy(Z, Y, class_weight=[1, bad, 1, bad])
-    with raises(TypeError, "class_weight must be real (bool, integer or float), not object"):
+    with raises(TypeError, "class_weight must be real (bool, integer or float), not object (class_weight[3] is None)"):
         fl.cross_entropy(Z, Y, class_weight=[1, 1, 1, None])
     with raises(TypeError, f"class_weight {MASKED_WEIGHT}"):
         fl.cross_entropy(Z, Y, class_weight=np.ma.ones(4))
@@ -185,7 +195,7 @@ def test_class_weights_beyond_float32_raise_no_warning():
 
 def test_ignore_index():
     for bad in (1.0, "1", None):
-        with raises(TypeError, f"ignore_index must be an integer, not {type(bad).__name__}"):
+        with raises(TypeError, f"ignore_index must be an integer, not {type_name(bad)}"):
             fl.cross_entropy(Z, Y, ignore_index=bad)
     for bad in (2**63, -(2**63) - 1, 2**64 - 100):
         with raises(ValueError, f"ignore_index must fit 64 bits, not {bad}"):
@@ -227,7 +237,7 @@ def test_elements_outside_the_domain_of_their_input(case, dtype, place):
                 at = (*place[: problem.axis], 1, *place[problem.axis :])
             x[at] = bad
             where = f"[{', '.join(str(k % n) for k, n in zip(at, x.shape, strict=False))}]" if at else ""
-            for method in case.methods:
+            for method in case.ways:
                 with raises(ValueError, f"{name}{where} = {x[at].item()!r} is not {EXPECTED[domain]}"):
                     getattr(problem, method)()
             weight = np.ones(problem.batch)

@@ -34,7 +34,7 @@ def test_keywords(keyword, ours):
         assert cases
         for case in cases.values():
             problem = case.small()
-            for method in case.methods:
+            for method in case.ways:
                 text = rf"^{case.name}\(\) got an unexpected keyword argument '{keyword}'.*\b{our}\b"
                 with pytest.raises(TypeError, match=text):
                     getattr(problem, method)(**{keyword: 1})

@@ -46,7 +46,7 @@ def test_numbers(case, name):
         with raises(TypeError, f"{name} must be a real number, not {type(x).__name__}"):
             call(x)
     if inspect.signature(case.loss).parameters[name].default is not None:
-        with raises(TypeError, f"{name} must be a real number, not NoneType"):
+        with raises(TypeError, f"{name} must be a real number, not None"):
             call(None)
     good = 1.5 if limit == "in (1, 2)" else 0.5
     expected = call(good)

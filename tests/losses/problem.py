@@ -122,13 +122,18 @@ class Case:
         return ["value", "grad", "value_and_grad"] + ["grad_and_hess"] * self.hessian
 
     @property
+    def ways(self):
+        """The same, and the method that only sums the weights. All check their arguments."""
+        return [*self.methods, "normalizer"]
+
+    @property
     def first(self):
         """The name of the first input, which fixes the dtype of the result."""
         return self.declaration.inputs[0].name
 
     @property
     def domains(self):
-        """The domains that the elements of inputs are checked for, by name. Class indices have none, nor logarithms.
+        """The domains that the elements of arrays are checked for, by name. Class indices have none, nor logarithms.
 
         Where some elements are ignored, it depends on the place whether an element is checked.
         """
@@ -137,6 +142,7 @@ class Case:
             x.name: x.domain
             for x in self.declaration.inputs
             if x.domain != Domain.ANY
+            and x.shape != "number"
             and self.inputs[x.name] not in unchecked
             and self.inputs.get("target") is not generators.unit_some_ignored
         }
@@ -232,6 +238,9 @@ class Problem:
 
     def grad_and_hess(self, **common):
         return self.case.loss.grad_and_hess(*self.inputs.values(), **self.options, **common)
+
+    def normalizer(self, **common):
+        return self.case.loss.normalizer(*self.inputs.values(), **self.options, **common)
 
     def everything(self, **common):
         """The value, the gradient and the diagonal of the Hessian, which is () if the loss has none."""

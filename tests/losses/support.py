@@ -25,7 +25,7 @@ EXPECTED = {
     Domain.UNIT_INTERVAL: "in [0, 1]",
     Domain.PROBABILITY: "in [0, 1]",
     Domain.NOT_NEGATIVE: ">= 0",
-    Domain.SIGN: "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)",
+    Domain.SIGN: "a label -1 or +1 (of 0/1 labels y, make np.where(y, 1, -1))",
     Domain.ZERO_OR_ONE: "0 or 1",
 }
 
@@ -62,9 +62,19 @@ def methods_of(loss):
     return ["grad", "value_and_grad"] + ["grad_and_hess"] * loss.declaration.hessian
 
 
+def ways_of(loss):
+    """The names of all methods."""
+    return [*methods_of(loss), "normalizer"]
+
+
 def raises(error, text):
     """Expect an error with exactly this text."""
     return pytest.raises(error, match=f"^{re.escape(text)}$")
+
+
+def type_name(x):
+    """The type of an argument, as errors show it."""
+    return "None" if x is None else type(x).__name__
 
 
 def random(*shape, dtype=np.float64, seed=0):

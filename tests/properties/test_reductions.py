@@ -35,12 +35,31 @@ def test_normalizer_replaces_the_sum_of_weights(case):
 
 @each_independent_case
 def test_parts_of_a_batch_accumulate_to_the_whole(case):
-    problem = case.small()
-    n = float(np.prod(problem.batch))
-    parts = [problem.each(lambda x, part=part: x[part]) for part in (slice(0, 2), slice(2, None))]
-    whole, *parts = (leaves(x.value_and_grad(reduction="mean", normalizer=n)) for x in (problem, *parts))
-    for expected, *actual in zip(whole, *parts, strict=True):
-        assert_close(np.concatenate(actual) if np.ndim(expected) else sum(actual), expected)
+    whole, parts = case.small(), [slice(0, 2), slice(2, 5), slice(5, None)]
+    for weight in (None, whole.weight(), whole.weight(1)):
+        problems = [
+            (whole.each(lambda x, part=part: x[part]), {"sample_weight": None if weight is None else weight[part]})
+            for part in parts
+        ]
+        total = sum(problem.normalizer(**common) for problem, common in problems)
+        expected = leaves(whole.value_and_grad(reduction="mean", sample_weight=weight))
+        results = [leaves(p.value_and_grad(reduction="mean", normalizer=total, **common)) for p, common in problems]
+        for wanted, *actual in zip(expected, *results, strict=True):
+            assert_close(np.concatenate(actual) if np.ndim(wanted) else sum(actual), wanted)
+
+
+@each_case
+def test_normalizer_of_a_loss_is_what_its_mean_divides_by(case):
+    for problem in case.problems():
+        for weight in (None, problem.weight(), np.zeros(problem.batch)):
+            total = problem.normalizer(sample_weight=weight)
+            assert type(total) is float
+            expected = problem.value(sample_weight=weight, reduction="sum") / total if total else 0.0
+            assert_close(problem.value(sample_weight=weight, reduction="mean"), expected, 4)
+            for more in ({"reduction": "sum"}, {"reduction": "none"}, {"reduction": "mean", "normalizer": 3}):
+                assert problem.normalizer(sample_weight=weight, **more) == total
+        with pytest.raises(TypeError, match="^out goes with grad"):
+            problem.normalizer(out=problem.pred)
 
 
 @for_each(CASES, lambda case: not case.in_batch and (case.has_axis or case.takes_any_shape))

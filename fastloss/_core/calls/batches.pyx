@@ -24,7 +24,8 @@ from fastloss._core.calls.policy cimport sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
 from fastloss._core.request.arguments cimport floating, floating_as, real
-from fastloss._core.request.call cimport VALUE, Call
+from fastloss._core.request.call cimport GRAD, Call
+from fastloss._core.request.domains cimport NOT_NEGATIVE
 
 cnp.import_array()
 
@@ -59,7 +60,7 @@ cdef class Batch:
     cdef readonly tuple positives       # for each sample, where those with its label begin and end
     cdef readonly weight                # of each loss, times the scale of the gradient
     cdef readonly tuple grads           # arrays for the gradients with respect to the vectors; () for the value alone
-    cdef readonly bint counts           # whether there is a loss
+    cdef readonly bint counts           # whether there is a loss, and the caller asks for results
     cdef public losses
     cdef public tuple grads_of_numbers
 
@@ -82,7 +83,7 @@ cdef class Batch:
             arrays.append(floating_as(x, first.dtype))
             likes.append(first)
             checked.append((name, given, x, True))
-        self.numbers = tuple([a_number(x, name) for name, x in zip(names[len(vectors):], numbers)])
+        self.numbers = tuple([a_number(x, declared) for declared, x in zip(declaration.inputs[len(vectors):], numbers)])
         likes.extend([np.zeros((), first.dtype) for _ in numbers])
         n = len(first)
         if len(names) > len(likes):
@@ -109,11 +110,11 @@ cdef class Batch:
         self.loss_weights = None if call.weight is None and not needs_positives else weight
         total = np.add.reduce(weight)
         call.divide_by(total)
-        self.counts = total > 0
+        self.counts = total > 0 and outputs != 0
         self.weight = weight * call.scale
         self.losses = 0.0
         self.grads_of_numbers = ()
-        self.results = () if outputs == 1 << VALUE else call.grads
+        self.results = call.grads if call.wants(GRAD) else ()
         self.grads = self.results[:len(vectors)]
         if self.rows is not None:
             self.grads = tuple([np.empty_like(x) for x in arrays[:len(self.grads)]])
@@ -141,14 +142,15 @@ cdef class Batch:
         return call.result(total)
 
 
-def a_number(given, str name):
+def a_number(given, declared):
     """An input that is a number, as a float."""
+    name = declared.name
     if type(given) is not float:
         x = real(given, name)
         if x.ndim:
             raise ValueError(f"{name} must be a number, not an array of shape {x.shape}")
         given = float(x)
-    return number(given, name)
+    return number(given, name, 0 if declared.domain == NOT_NEGATIVE else -math.inf)
 
 
 cdef tuple sorted_samples(weight, labels, Py_ssize_t n):
@@ -379,7 +381,7 @@ def hardest_triplets(z, positives, order, weight, margin, soft, grads):
     unit = np.ldexp(z.dtype.type(1), math.frexp(size)[1] - 1)
     scaled = z / unit  # so squares neither overflow nor vanish
     centred = scaled - medians_of_some_rows(scaled)
-    if z.dtype == FLOAT64:
+    if z.dtype == checks.FLOAT64:
         z = scaled
     else:
         unit = 1  # in double precision, squares of float32 do neither

@@ -7,7 +7,7 @@ from fastloss._core.calls.policy cimport sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
 from fastloss._core.request.arguments cimport class_shape, class_target, floating
-from fastloss._core.request.call cimport CHECK, RUN, Call
+from fastloss._core.request.call cimport CHECK, Call
 
 cnp.import_array()
 
@@ -44,7 +44,7 @@ def classes(
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
     # The check comes before anything is written. It also sums the weights that the target brings to the mean.
     cdef bint weighs = has_labels or w is not None
-    for call.stage in [CHECK, RUN] if weighs or call.in_place else [RUN]:
+    for call.stage in call.stages(weighs or call.checks_first()):
         sums = driver.run(call, place, p, given, shape, w, ignore_index, smoothing)
         if sums is None:
             checks.raise_class_target(given, has_labels, axis, shape[1], ignore_index, call.weight)

@@ -8,7 +8,7 @@ from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments cimport floating, like_gradient, real
-from fastloss._core.request.call cimport CHECK, RUN, Call
+from fastloss._core.request.call cimport CHECK, Call
 from fastloss._core.request.domains cimport ANY
 
 cnp.import_array()
@@ -71,9 +71,10 @@ def elementwise(
                 gradient[...] = 0
     driver = kernels.elementwise
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
+    total = 0.0
     # If a result is written over an input, all elements must be valid before anything is written. If elements are
     # ignored, the sum of the weights of the others must be known before derivatives are scaled.
-    for call.stage in [CHECK, RUN] if ignore_index is not None or call.in_place and domains != ANYTHING else [RUN]:
+    for call.stage in call.stages(ignore_index is not None or call.checks_first() and domains != ANYTHING):
         total = driver.run(call, place, (p, t, u), domains, ignore_index)
         if total is None:
             checks.raise_outside(

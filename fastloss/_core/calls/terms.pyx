@@ -6,7 +6,7 @@ from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments cimport class_shape, class_target, floating, like_gradient, real
-from fastloss._core.request.call cimport CHECK, GRAD, MEASURE, RUN, Call
+from fastloss._core.request.call cimport GRAD, MEASURE, RUN, Call
 
 cnp.import_array()
 
@@ -76,9 +76,9 @@ def terms(
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
     # Before the kernel writes over an input, all elements must be known to be valid. Before it scales derivatives, the
     # sum of the weights must be known.
-    stages = [RUN]
-    if call.wants(GRAD) and (weighs or call.in_place):
-        stages = [CHECK if call.in_place else MEASURE, RUN]
+    stages = call.stages(call.checks_first())
+    if weighs and call.wants(GRAD) and not call.in_place:
+        stages = MEASURE, RUN
     for call.stage in stages:
         sums = driver.run(
             call, place, p, t, one_class, shape, w, -1 if ignore_index is None else ignore_index, domains

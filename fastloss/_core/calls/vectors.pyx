@@ -6,7 +6,7 @@ from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments cimport floating, real
-from fastloss._core.request.call cimport CHECK, RUN, Call
+from fastloss._core.request.call cimport Call
 
 cnp.import_array()
 
@@ -60,7 +60,8 @@ def vectors(
     driver = kernels.vectors
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
     # CHECK first for the reason given in elementwise.pyx.
-    for call.stage in [CHECK, RUN] if call.in_place and y is not None else [RUN]:
+    total = 0.0
+    for call.stage in call.stages(call.checks_first() and y is not None):
         total = driver.run(call, place, inputs, y, domain, p, eps)
         if total is None:
             checks.raise_outside([(label_name, y, declaration.label_domain)], checks.FLOAT64, call.weight)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from fastloss._core.cpu import machine
-from fastloss._core.request.checks import index
+from fastloss._core.request.checks import index, shown
 
 MAX_THREADS = 1024
 
@@ -15,7 +15,7 @@ MAX_THREADS = 1024
 def _thread_count(n: object, name: str) -> int:
     count = index(n, name)
     if not 1 <= count <= MAX_THREADS:
-        raise ValueError(f"{name} must be in [1, {MAX_THREADS}], not {count}")
+        raise ValueError(f"{name} must be in [1, {MAX_THREADS}], not {shown(count)}")
     return count
 
 

@@ -27,7 +27,8 @@ cdef enum Stage:    # what a driver does with its input
 
 cdef class Call:
     cdef object declaration         # of the loss
-    cdef int outputs                # bit k is set if the caller asks for output k of input 0; further inputs follow it
+    # Bit k is set if the caller asks for output k of input 0; further inputs follow it. 0: the sum of weights alone.
+    cdef int outputs
     cdef tuple parameters           # numbers for the kernel
     cdef tuple shape                # of the unreduced loss
     cdef cnp.ndarray weight         # sample weights, or None
@@ -43,9 +44,12 @@ cdef class Call:
     cdef object sample_weight, normalizer, out  # as the caller gave them
     cdef tuple taken                # names and arrays of `out` so far
     cdef bint mean                  # whether reduction is "mean"
+    cdef double weights             # the sum of the weights: what the mean divides by without `normalizer`
     cdef double divisor             # for the mean, the sum of the weights or `normalizer`; else 1
 
     cdef bint wants(self, int output) noexcept
+    cdef bint checks_first(self) noexcept
+    cdef tuple stages(self, bint check)
     cdef allocate(self, tuple likes, tuple inputs)
     cdef tuple arrays(self, given, str name, tuple likes, tuple inputs)
     cdef cnp.ndarray given_array(self, x, str name, cnp.ndarray like, tuple inputs)

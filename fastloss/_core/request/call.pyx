@@ -21,9 +21,10 @@ OUTPUTS_OF = {
     "grad": 1 << GRAD,
     "value_and_grad": 1 << VALUE | 1 << GRAD,
     "grad_and_hess": 1 << GRAD | 1 << HESS,
+    "normalizer": 0,
 }
 
-cdef int VALUE_ALONE = 1 << VALUE
+cdef tuple RUN_ALONE = (RUN,), CHECK_ALONE = (CHECK,), CHECK_AND_RUN = (CHECK, RUN)
 cdef tuple NONES = tuple([(None,) * n for n in range(5)])  # for n differentiable inputs: siglip has 4
 
 
@@ -46,20 +47,30 @@ cdef class Call:
             self.normalizer = common.get("normalizer")
             self.out = common.get("out")
         if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {checks.shown(reduction)}")
         self.mean = reduction == "mean"
         self.sum_values = self.wants(VALUE) and reduction != "none"
         if self.normalizer is not None:
             if not self.mean:
                 raise ValueError(f"normalizer goes with reduction='mean', not {reduction!r}")
             self.normalizer = checks.number(self.normalizer, "normalizer", 0, above=True)
-        if self.out is not None and outputs == VALUE_ALONE:
+        if self.out is not None and not self.wants(GRAD):
             raise TypeError("out goes with grad, value_and_grad and grad_and_hess: a value needs no array")
         if self.sample_weight is not None:
             self.weight = arguments.leading_weights(self.sample_weight, shape)
 
     cdef bint wants(self, int output) noexcept:
         return self.outputs >> output & 1
+
+    cdef bint checks_first(self) noexcept:
+        """Whether all elements must be known to be valid before the driver writes anything, or if it writes nothing."""
+        return self.in_place or not self.outputs
+
+    cdef tuple stages(self, bint check):
+        """What the driver does in turn. `check` says whether a check comes before the results, if there are any."""
+        if self.outputs:
+            return CHECK_AND_RUN if check else RUN_ALONE
+        return CHECK_ALONE if check else ()
 
     cdef allocate(self, tuple likes, tuple inputs):
         """Set the arrays for the results. `likes` has an array like the gradient for each differentiable input.
@@ -70,7 +81,7 @@ cdef class Call:
         self.grads = self.hesses = NONES[len(likes)]
         if self.wants(VALUE) and not self.sum_values:
             self.values = np.empty(self.shape, (<object> likes[0]).dtype)
-        if self.outputs == VALUE_ALONE:
+        if not self.wants(GRAD):
             return
         if self.out is not None:
             inputs += (("sample_weight", self.sample_weight, self.weight, False),)
@@ -120,6 +131,7 @@ cdef class Call:
 
     cdef divide_by(self, double weights):
         """Set the divisor of the results, from the sum of all weights."""
+        self.weights = weights
         self.divisor = 1
         if self.mean:
             self.divisor = weights if self.normalizer is None else self.normalizer
@@ -133,8 +145,8 @@ cdef class Call:
         value = self.values
         if self.sum_values:
             value = total / self.divisor if self.divisor != 0 else 0.0
-        if self.outputs == VALUE_ALONE:
-            return value
+        if not self.wants(GRAD):
+            return value if self.outputs else self.weights
         single = len(self.grads) == 1
         grads = self.grads[0] if single else self.grads
         if self.wants(HESS):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
-from typing import Any, NoReturn
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +26,38 @@ def array(x: ArrayLike, name: str) -> NDArray[Any]:
         hint = "" if name.endswith("weight") else ": fill it, and give ~mask as sample_weight"
         raise TypeError(f"{name} must not be a masked array{hint}")
     try:
-        return np.asarray(x)
-    except ValueError as error:  # a ragged list
-        raise ValueError(f"{name} cannot be made an array: {error}") from None
+        result = np.asarray(x)
+        if result.dtype == object and hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+            result = np.from_dlpack(cast(Any, x))
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # a ragged list, an array on another device
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name} cannot be made an array: {error}") from error
+    return result
+
+
+def shown(x: Any) -> str:
+    """An argument as a message shows it: short, and the numbers of NumPy as plain numbers."""
+    if isinstance(x, (np.ndarray, np.generic)) and x.ndim == 0:
+        return str(x) if x.dtype.kind in "biufc" else repr(x.item())
+    if isinstance(x, int) and x.bit_length() > 128:
+        return f"an integer of {x.bit_length()} bits"
+    return reprlib.repr(x)
+
+
+def type_of(x: Any) -> str:
+    return "None" if x is None else type(x).__name__
+
+
+def dtype_of(x: Any, name: str) -> str:
+    """What came as an array, in words: its dtype, and for objects what they are."""
+    made = array(x, name)
+    if made.ndim == 0 and not isinstance(x, (np.ndarray, np.generic)):
+        return type_of(x)
+    if made.dtype == object:
+        for position, element in np.ndenumerate(made):
+            if not isinstance(element, (int, float)) or isinstance(element, int) and element.bit_length() > 64:
+                return f"object ({name}{list(position) or ''} is {shown(element)})"
+    return str(made.dtype)
 
 
 def contiguous(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -52,17 +82,17 @@ def computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def floating(x: ArrayLike, name: str) -> NDArray[Any]:
     """An input that fixes the dtype of the result."""
-    x = array(x, name)
+    given, x = x, array(x, name)
     if x.dtype.char not in "efd" and not is_bfloat16(x.dtype):
-        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {dtype_of(given, name)}")
     return contiguous(x, x.dtype.newbyteorder("="))
 
 
 def real(x: ArrayLike, name: str) -> NDArray[Any]:
     """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to float64."""
-    x = array(x, name)
+    given, x = x, array(x, name)
     if x.dtype.kind not in "biuf" and not is_bfloat16(x.dtype):
-        raise TypeError(f"{name} must be real (bool, integer or float), not {x.dtype}")
+        raise TypeError(f"{name} must be real (bool, integer or float), not {dtype_of(given, name)}")
     loadable = x.dtype.char in LOADABLE or x.dtype.kind == "V"
     return contiguous(x, x.dtype.newbyteorder("=") if loadable else FLOAT64)
 
@@ -71,14 +101,14 @@ def number(
     x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
 ) -> float:
     """Return x as a float if it is a finite number in [low, high]. `above` excludes low. `below` excludes high."""
-    if isinstance(x, (str, bytes, bool, np.bool_)) or isinstance(x, np.ndarray) and x.ndim:
-        raise TypeError(f"{name} must be a real number, not {type(x).__name__}")
     try:
-        value = float(x)
+        value = float(x) if is_number(x) else None
     except OverflowError:
         x = value = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, not {type(x).__name__}") from None
+    except (TypeError, ValueError, RuntimeError):
+        value = None
+    if value is None:
+        raise TypeError(f"{name} must be a real number, not {type_of(x)}")
     inside = low <= value <= high and not (above and value == low) and not (below and value == high)
     if not (math.isfinite(value) and inside):
         if high < math.inf:
@@ -87,13 +117,24 @@ def number(
             wanted = f"finite and {'>' if above else '>='} {low:g}"
         else:
             wanted = "finite"
-        raise ValueError(f"{name} must be {wanted}, not {x!r}")
+        raise ValueError(f"{name} must be {wanted}, not {shown(x)}")
     return value
+
+
+def is_number(x: Any) -> bool:
+    """Whether x is one number, as far as its type says: not text that looks like one, nor a bool.
+
+    bfloat16 of ml_dtypes has the kind "V". So have structured numbers, which float() refuses.
+    """
+    if isinstance(x, (np.ndarray, np.generic)):
+        return x.ndim == 0 and x.dtype.kind in "iufV" and not isinstance(x, np.ma.MaskedArray)
+    converts = hasattr(type(x), "__float__") or hasattr(type(x), "__index__")
+    return converts and not isinstance(x, bool) and getattr(x, "ndim", 0) == 0
 
 
 def flag(x: Any, name: str) -> bool:
     if not isinstance(x, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, not {x!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(x)}")
     return bool(x)
 
 
@@ -104,14 +145,14 @@ def index(x: Any, name: str) -> int:
             return operator.index(x)
     except TypeError:
         pass
-    raise TypeError(f"{name} must be an integer, not {type(x).__name__}")
+    raise TypeError(f"{name} must be an integer, not {type_of(x)}")
 
 
 def integer(x: Any, name: str) -> int:
     """An integer that fits 64 bits."""
     value = index(x, name)
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} must fit 64 bits, not {value}")
+        raise ValueError(f"{name} must fit 64 bits, not {shown(value)}")
     return value
 
 
@@ -127,7 +168,7 @@ def seed(x: Any) -> int:
     """The key of a random generator: 64 bits."""
     value = index(x, "seed")
     if not 0 <= value < 2**64:
-        raise ValueError(f"seed must be in [0, 2^64), not {value}")
+        raise ValueError(f"seed must be in [0, 2^64), not {shown(value)}")
     return value
 
 
@@ -140,7 +181,7 @@ def axis(x: Any, ndim: int, no_axis_message: str = "pred must have a class axis"
     if ndim == 0:
         raise ValueError(f"{no_axis_message}, and is 0-dimensional")
     if not -ndim <= k < ndim:
-        raise ValueError(f"{name} must be in [{-ndim}, {ndim}), not {k}")
+        raise ValueError(f"{name} must be in [{-ndim}, {ndim}), not {shown(k)}")
     return k % ndim
 
 
@@ -152,7 +193,7 @@ def class_labels(x: ArrayLike, name: str, n: int) -> NDArray[Any]:
     if n == 0:  # np.asarray([]) has dtype float64, so an empty list cannot show that it holds class labels
         return np.zeros(0, np.int64)
     if label.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold class labels of an integer dtype, not {np.asarray(x).dtype}")
+        raise TypeError(f"{name} must hold class labels of an integer dtype, not {dtype_of(x, name)}")
     return label
 
 
@@ -161,7 +202,7 @@ def raise_not_for_classes(
 ) -> NoReturn:
     """Raise the error for a target that is neither class indices nor, where these are allowed, probabilities."""
     if target.shape == batch:
-        dtype = np.asarray(given).dtype
+        dtype = dtype_of(given, "target")
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
     or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
     others = (k for k in range(pred.ndim) if target.shape == pred.shape[:k] + pred.shape[k + 1 :])
@@ -177,6 +218,8 @@ def check_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:
 
 
 def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if isinstance(x, (str, Mapping)):  # scikit-learn and Keras take such
+        raise TypeError(f"class_weight must be an array of {classes} weights in class order, not {type_of(x)}")
     given = real(x, "class_weight")
     if given.shape != (classes,):
         raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
@@ -208,12 +251,15 @@ def along_axis(
 
 
 def raise_first(x: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> NoReturn:
-    """Raise ValueError for the first element of x that is marked bad."""
+    """Raise ValueError for the first element of x that is marked bad.
+
+    The caller knows that there is one. If there is none any more, another thread changes the array.
+    """
     if not bad.any():
-        raise ValueError(f"{name} has an element that is not {expected}; did another thread change the array?")
+        raise ValueError(f"{name} had an element that is not {expected}, and was changed during the call")
     position = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), x.shape))
     at = f"[{', '.join(map(str, position))}]" if position else ""
-    raise ValueError(f"{name}{at} = {x[position].item()!r} is not {expected}")
+    raise ValueError(f"{name}{at} = {x[position].item()} is not {expected}")
 
 
 def raise_outside(
@@ -241,7 +287,7 @@ def raise_outside(
                 bad &= counts.reshape(counts.shape + (1,) * (x.ndim - counts.ndim))
             if bad.any():
                 raise_first(x, bad, name, EXPECTED[domain] + (nor if name == "target" else ""))
-    raise ValueError("an element is outside its domain; did another thread change the array?")
+    raise ValueError("an input had an element outside its domain, and was changed during the call")
 
 
 def is_weighted(weight: NDArray[Any] | None, ndim: int) -> NDArray[np.bool_]:

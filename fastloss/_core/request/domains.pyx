@@ -11,7 +11,7 @@ EXPECTED = {
     Domain.UNIT_INTERVAL: "in [0, 1]",
     Domain.PROBABILITY: "in [0, 1]",
     Domain.NOT_NEGATIVE: ">= 0",
-    Domain.SIGN: "a label -1 or +1 (of 0/1 labels y, make 2 * y - 1)",
+    Domain.SIGN: "a label -1 or +1 (of 0/1 labels y, make np.where(y, 1, -1))",
     Domain.ZERO_OR_ONE: "0 or 1",
     Domain.WEIGHT: "a finite weight >= 0",
 }

@@ -18,7 +18,7 @@ BLOCK = 100_000  # the data of an elementwise loss, and so its gradient, repeat 
 
 #: Every loss, in the order of the public modules.
 LOSSES: dict[str, Any] = {
-    name: loss for name in fastloss.__all__ if isinstance(loss := getattr(fastloss, name), fastloss.Loss)
+    loss.__name__: loss for name in fastloss.__all__ if isinstance(loss := getattr(fastloss, name), fastloss.Loss)
 }
 
 #: Ordinary values of each domain: a function of the generator and the shape.

@@ -1,7 +1,7 @@
 """Loss functions and their gradients for NumPy arrays, computed in one call on the CPU.
 
 Call a loss for its value. Its methods ``grad``, ``value_and_grad`` and ``grad_and_hess`` compute derivatives.
-`fastloss.Loss` explains the arguments that all losses share.
+``normalizer`` returns what the mean divides by. `fastloss.Loss` explains the arguments that all losses share.
 
 {modules}
 Threads and configuration: `get_num_threads`, `set_num_threads`, `show_config`.
@@ -65,5 +65,5 @@ if not TYPE_CHECKING:  # a type checker would take it that every name exists
     def __getattr__(name: str) -> Any:
         """Raise AttributeError, and name our loss if another library uses the given name."""
         ours = _our_name(name, __all__)
-        hint = f": fastloss calls it {ours!r}" if ours else ""
+        hint = f": see fastloss.{ours}" if ours else ""
         raise AttributeError(f"module 'fastloss' has no attribute {name!r}{hint}", name=name)

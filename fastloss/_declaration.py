@@ -104,11 +104,14 @@ class Terms(Declaration):
     domains: tuple[Domain, Domain] = field(init=False, repr=False)
     #: Whether the loss has a gradient with respect to the second input too.
     two_gradients: bool = field(init=False, repr=False)
+    #: Whether the target may be class indices.
+    takes_labels: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(x.name for x in self.inputs))
         object.__setattr__(self, "domains", tuple(x.domain for x in self.inputs))
         object.__setattr__(self, "two_gradients", len(self.differentiable) == 2)
+        object.__setattr__(self, "takes_labels", self.inputs[1].shape == "classes")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar
 
 from fastloss._core.request.call import COMMON, OUTPUTS_OF
+from fastloss._core.request.familiar import PARAMETERS
 from fastloss._declaration import Declaration
 
 P = ParamSpec("P")
@@ -42,7 +43,7 @@ normalizer : float, optional
     A number > 0 that replaces the sum of the weights under "mean".
 out : ndarray or tuple of ndarray, optional
     Where a method writes the derivatives: an array, or a tuple of arrays, like what the method returns for them.
-    It may be the first input itself. See `fastloss.Loss`.
+    It may be an input that has a gradient. See `fastloss.Loss`.
 
 """
 
@@ -51,6 +52,7 @@ Returns
 -------
 float, or ndarray for reduction="none"
     The call returns the value. `value_and_grad(...)` returns (value, gradient). `grad(...)` returns the gradient.
+    `normalizer(...)` returns the sum of the weights, a float.
     {gradient}
     {hessian}
 
@@ -103,12 +105,15 @@ class Loss(Generic[P]):
         multiply w by the weight of the target: see their Notes. If the weights add up to 0, the value is 0.0 and the
         gradient 0. Penalties on weights have the default "sum".
     ``normalizer=None``
-        A number > 0 that replaces the sum of the weights under "mean". Use it when you compute a batch in parts.
+        A number > 0 that replaces the sum of the weights under "mean". Use it when you compute a batch in parts: the
+        method `normalizer` returns the sum of the weights of each part. If it is a count that can be 0, such as the
+        number of positive labels, give ``max(count, 1)``.
     ``out=None``
         Where a method writes derivatives. For `grad` and `value_and_grad` it is an array, or a tuple of arrays if the
         loss has several gradients. For `grad_and_hess` it is the pair (gradient, Hessian), each of that form. Each
         array has the shape and the dtype of its derivative, and is C-contiguous. It may be an input that has a
-        gradient.
+        gradient, which the result then overwrites. Weights and class indices must not be overwritten. An array that
+        shares only a part of its memory with an input, and two arrays of `out` that share memory, raise ValueError.
 
     Notes
     -----
@@ -127,10 +132,12 @@ class Loss(Generic[P]):
     >>> fl.huber.grad(pred, target)
     array([-0.25,  0.5 ])
 
-    Accumulate gradients over the parts of a batch with the number of elements of the whole batch:
+    Compute a batch in parts. The normalizers of the parts add up to that of the whole batch:
 
-    >>> parts = [fl.huber.value_and_grad(pred[i : i + 1], target[i : i + 1], normalizer=2) for i in (0, 1)]
-    >>> sum(value for value, _ in parts), [grad.tolist() for _, grad in parts]
+    >>> parts = [(pred[:1], target[:1]), (pred[1:], target[1:])]
+    >>> total = sum(fl.huber.normalizer(*part) for part in parts)
+    >>> results = [fl.huber.value_and_grad(*part, normalizer=total) for part in parts]
+    >>> sum(value for value, _ in results), [grad.tolist() for _, grad in results]
     (0.8125, [[-0.25], [0.5]])
 
     Write the gradient over the input:
@@ -163,6 +170,7 @@ class Loss(Generic[P]):
             declaration=declaration,
             _function=function,
         )
+        PARAMETERS[declaration.name] = tuple(self.__signature__.parameters)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{self!r} cannot be changed", name=name, obj=self)

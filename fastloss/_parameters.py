@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
+from fastloss._core.request.checks import real_number
 from fastloss._core.request.domains import EXPECTED, Domain, outside
 
 
@@ -62,8 +63,9 @@ def norm_order(p: float) -> float:
     """The order of a norm: from 1 to inf."""
     if type(p) is float and p >= 1:  # the quick way: small calls notice each check
         return p
-    if getattr(p, "ndim", 0) == 0 and p == math.inf:
-        return math.inf
+    p = real_number(p, "p")
+    if p == math.inf:
+        return p
     p = number(p, "p")
     if p < 1:
         raise ValueError(f"p must be >= 1, or inf, not {p!r}")

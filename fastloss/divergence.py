@@ -47,9 +47,9 @@ def kl_divergence(
 ) -> Any:
     """Kullback-Leibler divergence KL(target || prediction); `pred` holds log-probabilities.
 
-    Use it for distillation and soft labels. Take `cross_entropy` if `pred` holds logits. If `pred` holds normalised
-    log-probabilities, the two values differ by the entropy of the target. The gradients differ. With the target
-    probabilities t and the predicted log-probabilities log q, summed over the classes c::
+    Use it for distillation and soft labels. Take `cross_entropy` if `pred` holds logits: its value is then larger by
+    the entropy of the target, and its gradient goes through the softmax. With the target probabilities t and the
+    predicted log-probabilities log q, summed over the classes c::
 
         loss = sum_c t_c (log t_c - log q_c)
 

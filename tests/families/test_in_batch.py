@@ -91,7 +91,7 @@ def test_classes_of_many_samples(dtype, size, small_tiles, level):
 def test_clip_with_a_scale_of_zero_or_next_to_it(dtype):
     x, y = random(2, 9, 4, dtype=dtype)
     s = x.astype(float) @ y.T
-    for scale in (0.0, 1e-320, -1e-60):
+    for scale in (0.0, 1e-320, 1e-60):
         value, (by_x, by_y, by_scale) = fl.clip.value_and_grad(x, y, scale)
         assert value == pytest.approx(np.log(9), rel=1e-15)
         assert np.abs(by_x).max() <= 1e-50 >= np.abs(by_y).max()
@@ -433,7 +433,10 @@ def test_errors_of_labels():
 def test_errors_of_scalars():
     x = np.zeros((4, 3))
     assert message(fl.clip, x, x, [1.0]) == "ValueError: logit_scale must be a number, not an array of shape (1,)"
-    assert message(fl.clip, x, x, np.nan) == "ValueError: logit_scale must be finite, not nan"
+    for loss, numbers in ((fl.clip, ()), (fl.siglip, (1.0,))):
+        for bad in (np.nan, -1.0, np.float32(-2.5), -1, np.inf):
+            expected = f"ValueError: logit_scale must be finite and >= 0, not {float(bad)}"
+            assert message(loss, x, x, bad, *numbers) == expected
     assert message(fl.siglip, x, x, 1.0, np.inf) == "ValueError: logit_bias must be finite, not inf"
 
 

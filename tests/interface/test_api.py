@@ -22,10 +22,18 @@ def test_public_names():
     assert len(set(fl.__all__)) == len(fl.__all__)
     for module in modules:
         assert sorted(module.__all__) == module.__all__ and set(module.__all__) <= set(fl.__all__)
-    assert LOSSES.keys() <= {name for module in modules for name in module.__all__}
+    assert set(LOSSES.values()) <= {getattr(module, name) for module in modules for name in module.__all__}
     for name in fl.__all__:
         assert getattr(fl, name).__doc__, f"{name} has no docstring"
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", fl.__version__)
+
+
+def test_a_star_import_leaves_the_names_of_numpy():
+    names = {}
+    exec("from numpy import *\nfrom fastloss import *", names)
+    assert names["clip"] is np.clip
+    assert names["clip_loss"] is fl.clip_loss is fl.clip
+    assert "`clip_loss`" in fl.clip.__doc__
 
 
 @each_loss

@@ -40,7 +40,7 @@ def test_numbers(case, name):
     for x in NUMBERS[limit]:
         with raises(ValueError, f"{name} must be {limit}, not {x!r}"):
             call(x)
-    with raises(ValueError, f"{name} must be {limit}, not inf"):  # beyond the floats
+    with raises(ValueError, f"{name} must be {limit}, not an integer of 1329 bits"):  # beyond the floats
         call(10**400)
     for x in ("1", b"1", True, np.True_, 1j, [1.0], np.ones(2), object()):
         with raises(TypeError, f"{name} must be a real number, not {type(x).__name__}"):

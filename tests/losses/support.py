@@ -18,7 +18,8 @@ INF, NAN = np.inf, np.nan
 
 #: One case for each loss and kind of inputs, the last one, which has the most parameters.
 ONE_OF_EACH = list({(case.name, *case.inputs.values()): case for case in CASES}.values())
-LOSSES = {name: getattr(fl, name) for name in fl.__all__ if isinstance(getattr(fl, name), fl.Loss)}
+#: Every loss by its own name. `clip` has another name in `__all__`.
+LOSSES = {x.__name__: x for x in (getattr(fl, name) for name in fl.__all__) if isinstance(x, fl.Loss)}
 
 #: What an error says that an element must be.
 EXPECTED = {

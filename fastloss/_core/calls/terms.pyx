@@ -17,7 +17,7 @@ def terms(
 ):
     """Run a loss that is the sum, or the mean, of its terms along the class axis.
 
-    `target` has the shape of `pred`. If the loss takes `ignore_index`, it may hold class indices instead. With a
+    `target` has the shape of `pred`. If the loss takes labels, it may hold class indices instead. With a
     `label_smoothing`, which the caller has checked, the loss gets two more parameters: the factor and the summand that
     make the smoothed target. The mean gets one over the number of classes as its last parameter. `kernel` is the name
     in the driver's table, if that is not the name of the loss. `common` are the arguments of every loss.
@@ -37,7 +37,7 @@ def terms(
         raise ValueError(f"{name} must have at least one {one}, and has shape {(<object> p).shape}")
     dtype = (<object> p).dtype
     cdef bint has_labels = False, weighs = False, one_class
-    if ignore_index is not None:
+    if declaration.takes_labels:
         t, ignore_index = class_target(target, p, batch, ignore_index, True)
         has_labels = cnp.PyArray_NDIM(t) < cnp.PyArray_NDIM(p)
         weighs = has_labels or class_weight is not None

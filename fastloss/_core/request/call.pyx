@@ -32,7 +32,7 @@ cdef class Call:
     def __init__(self, declaration, int outputs, tuple shape, tuple parameters, dict common):
         for name in common:
             if name not in COMMON:
-                hint = keyword_hint(name)
+                hint = keyword_hint(declaration.name, name)
                 raise TypeError(f"{declaration.name}() got an unexpected keyword argument {name!r}{hint}")
         self.declaration = declaration
         self.outputs = outputs

@@ -101,14 +101,7 @@ def number(
     x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
 ) -> float:
     """Return x as a float if it is a finite number in [low, high]. `above` excludes low. `below` excludes high."""
-    try:
-        value = float(x) if is_number(x) else None
-    except OverflowError:
-        x = value = math.inf
-    except (TypeError, ValueError, RuntimeError):
-        value = None
-    if value is None:
-        raise TypeError(f"{name} must be a real number, not {type_of(x)}")
+    value = real_number(x, name)
     inside = low <= value <= high and not (above and value == low) and not (below and value == high)
     if not (math.isfinite(value) and inside):
         if high < math.inf:
@@ -121,13 +114,24 @@ def number(
     return value
 
 
-def is_number(x: Any) -> bool:
-    """Whether x is one number, as far as its type says: not text that looks like one, nor a bool.
+def real_number(x: Any, name: str) -> float:
+    """One number as a float, which is inf if it is too large for one."""
+    try:
+        if is_number(x):
+            return float(x)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise TypeError(f"{name} must be a real number, not {type_of(x)}")
 
-    bfloat16 of ml_dtypes has the kind "V". So have structured numbers, which float() refuses.
-    """
+
+def is_number(x: Any) -> bool:
+    """Whether x is one number, as far as its type says: not text that looks like one, nor a bool."""
     if isinstance(x, (np.ndarray, np.generic)):
-        return x.ndim == 0 and x.dtype.kind in "iufV" and not isinstance(x, np.ma.MaskedArray)
+        # bfloat16 of ml_dtypes has the kind "V", like void and structured types.
+        real = x.dtype.kind in "iuf" or x.dtype.kind == "V" and not issubclass(x.dtype.type, np.void)
+        return real and x.ndim == 0 and not isinstance(x, np.ma.MaskedArray)
     converts = hasattr(type(x), "__float__") or hasattr(type(x), "__index__")
     return converts and not isinstance(x, bool) and getattr(x, "ndim", 0) == 0
 
@@ -205,8 +209,9 @@ def raise_not_for_classes(
         dtype = dtype_of(given, "target")
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
     or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
-    others = (k for k in range(pred.ndim) if target.shape == pred.shape[:k] + pred.shape[k + 1 :])
-    hint = "".join(f": it would fit axis={k}" for k in others)
+    axes = range(pred.ndim) if target.dtype.kind in "iu" else ()
+    others = [f"axis={k}" for k in axes if target.shape == pred.shape[:k] + pred.shape[k + 1 :]]
+    hint = f": it would fit {' or '.join(others)}" if others else ""
     raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}{hint}")
 
 

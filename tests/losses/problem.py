@@ -268,20 +268,20 @@ class Problem:
             self._assert_is(expected, ulp, **common)
 
     def _assert_is(self, expected, ulp, **common):
-        value, grad, hess = self.everything(**common)
-        if common.get("reduction") == "none":
-            assert value.dtype == self.pred.dtype
-            assert_close(value, expected.value, ulp, expected.sizes[0])
-        else:  # a float is as exact as the terms that were summed
-            assert type(value) is float
-            ulp_of_terms = ulp * float(np.finfo(self.pred.dtype).eps / np.finfo(float).eps)
-            assert_close(value, expected.value, ulp_of_terms, expected.sizes[0])
-        for actual, wanted, sizes in (
-            (grad, expected.grad, expected.sizes[1]),
-            (hess, expected.hess, expected.sizes[2]),
-        ):
-            assert all(x.dtype == self.pred.dtype for x in as_tuple(actual))
-            assert_close(actual, wanted, ulp, sizes)
+        results = dict(zip(("value", "grad", "hess"), self.everything(**common), strict=True))
+        assert (type(results["value"]) is float) == (common.get("reduction") != "none")
+        self.assert_results(results, expected, ulp)
+
+    def assert_results(self, results, expected, ulp=16):
+        """Assert that results, some of "value", "grad" and "hess", are those of the definition."""
+        for name, x in results.items():
+            wanted, sizes = getattr(expected, name), expected.sizes[("value", "grad", "hess").index(name)]
+            of_type = 1.0
+            if type(x) is float:  # as exact as the terms that were summed
+                of_type = float(np.finfo(self.pred.dtype).eps / np.finfo(float).eps)
+            else:
+                assert all(part.dtype == self.pred.dtype for part in as_tuple(x))
+            assert_close(x, wanted, ulp * of_type, sizes)
 
     def weight(self, ndim=None, seed=0, whole=()):
         """Random weights for the first `ndim` axes of the batch, a quarter of them 0.

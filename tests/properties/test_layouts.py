@@ -7,50 +7,10 @@ from fastloss._core.calls import policy
 from fastloss._core.request.domains import Domain
 from tests.losses.cases import CASES
 from tests.losses.comparing import assert_same_bits, leaves, like
+from tests.losses.layouts import LAYOUTS
 from tests.losses.support import ONE_OF_EACH, Guarded, each_dtype, for_each, not_in_batch, one_of_each
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def reversed_strides(x):
-    return np.ascontiguousarray(x[(slice(None, None, -1),) * x.ndim])[(slice(None, None, -1),) * x.ndim]
-
-
-def every_other(x):
-    wide = np.zeros([2 * n for n in x.shape], x.dtype)
-    view = wide[(slice(None, None, 2),) * x.ndim]
-    view[...] = x
-    return view
-
-
-def unaligned(x):
-    return np.frombuffer(b"x" + x.tobytes(), x.dtype, offset=1).reshape(x.shape)
-
-
-def on_another_address(x):
-    """Aligned for the dtype, but not for a vector register."""
-    memory = np.empty(x.size + 1, x.dtype)
-    view = memory[1:].reshape(x.shape)
-    view[...] = x
-    return view
-
-
-def swapped(x):
-    return x.astype(x.dtype.newbyteorder())
-
-
-def read_only(x):
-    x = x.copy()
-    x.flags.writeable = False
-    return x
-
-
-class Labelled(np.ndarray):
-    """A subclass as others make them."""
-
-
-LAYOUTS = [np.asfortranarray, reversed_strides, every_other, unaligned, on_another_address, swapped, read_only]
-LAYOUTS += [lambda x: x.tolist(), lambda x: x.view(Labelled), lambda x: memoryview(x)]
 
 
 @one_of_each

@@ -7,7 +7,7 @@ import fastloss as fl
 from fastloss._core.calls.kernels import kernels, supported_levels
 from tests.losses.comparing import assert_close, assert_same_bits
 from tests.losses.problem import levels
-from tests.losses.support import INF, MASKED, NAN, each_dtype, peak_of, raises, random
+from tests.losses.support import INF, MASKED, NAN, each_dtype, peak_of, raises, random, type_name
 
 
 @each_dtype
@@ -192,13 +192,13 @@ def test_max_norm_errors():
         with raises(ValueError, f"axis must be in [-2, 2), not {bad}"):
             fl.max_norm(w, 1.0, bad)
     for bad in ((0, 1), 1.0, None, True):
-        with raises(TypeError, f"axis must be an integer, not {type(bad).__name__}"):
+        with raises(TypeError, f"axis must be an integer, not {type_name(bad)}"):
             fl.max_norm(w, 1.0, axis=bad)
     for bad in (-1, -1e-300, np.inf, np.nan):
         with raises(ValueError, f"limit must be finite and >= 0, not {bad!r}"):
             fl.max_norm(w, bad)
     for bad in ("1", None, True, [1.0]):
-        with raises(TypeError, f"limit must be a real number, not {type(bad).__name__}"):
+        with raises(TypeError, f"limit must be a real number, not {type_name(bad)}"):
             fl.max_norm(w, bad)
 
 
@@ -329,7 +329,7 @@ def test_dropout_errors():
         with raises(ValueError, f"seed must be in [0, 2^64), not {bad}"):
             fl.dropout(x, 0.5, bad)
     for bad in (1.0, None, "1", True, [1]):
-        with raises(TypeError, f"seed must be an integer, not {type(bad).__name__}"):
+        with raises(TypeError, f"seed must be an integer, not {type_name(bad)}"):
             fl.dropout(x, 0.5, bad)
     for good in (0, 2**64 - 1, np.uint64(2**64 - 1), np.int8(5)):
         fl.dropout(x, 0.5, good)

@@ -76,7 +76,7 @@ def terms(
     place = driver.LOSSES[declaration.name if kernel is None else kernel]
     # Before the kernel writes over an input, all elements must be known to be valid. Before it scales derivatives, the
     # sum of the weights must be known.
-    stages = call.stages(call.checks_first())
+    cdef tuple stages = call.stages(call.checks_first())
     if weighs and call.wants(GRAD) and not call.in_place:
         stages = MEASURE, RUN
     for call.stage in stages:

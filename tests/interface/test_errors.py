@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+from fastloss._core.request import checks
 from fastloss._core.request.domains import Domain
 from tests.losses.comparing import like
 from tests.losses.support import (
@@ -331,6 +332,19 @@ def test_a_target_is_shown_as_it_was_given():
         fl.cross_entropy(Z.astype(np.float32), target)
     with raises(ValueError, "target[1, 2] = 1e+300 is not in [0, 1]"):
         fl.binary_cross_entropy_with_logits(Z.astype(np.float32), target)
+
+
+def test_an_element_that_another_thread_has_mended():
+    """It was bad when the kernel read it, and is right when the error looks for it. No element is blamed."""
+    labels = np.array([0, 1, 1])
+    with raises(
+        ValueError,
+        "target had an element that is not a class index in [0, 2) nor ignore_index (-100), and was changed during the "
+        "call",
+    ):
+        checks.raise_class_target(labels, True, -1, 2, -100, None)
+    with raises(ValueError, "an input had an element outside its domain, and was changed during the call"):
+        checks.raise_outside([("target", np.ones(3), Domain.UNIT_INTERVAL)], np.dtype(float), None)
 
 
 @one_of_each

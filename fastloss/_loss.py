@@ -229,6 +229,9 @@ class Loss(Generic[P]):
         0.087758
         >>> round(fl.cross_entropy(logits, labels), 6)
         0.087758
+
+        The total is 0 if nothing is left to average. Then ``normalizer=total or 1`` gives the value 0.0 instead of an
+        error. In-batch losses compare samples only within a part, so their parts are not the whole.
         """
         return self._method("normalizer")
 

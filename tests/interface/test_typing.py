@@ -30,6 +30,8 @@ fl.mae.value_and_grad([1.0, 2.0], (1, 2), normalizer=2.0)
 fl.set_num_threads(fl.get_num_threads())
 fl.show_config()
 version: str = fl.__version__
+total: float = fl.cross_entropy.normalizer(pred, target, class_weight=[1, 2, 3, 4])
+fl.clip_loss.grad(pred, pred, 1.0)
 
 
 def step(loss: fl.Loss[...], p: NDArray[np.float32]) -> float:

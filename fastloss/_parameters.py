@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
-from fastloss._core.request.checks import real_number
 from fastloss._core.request.domains import EXPECTED, Domain, outside
 
 
@@ -51,22 +50,3 @@ def levels(q: ArrayLike) -> NDArray[Any]:
         checks.raise_first(given, bad, "q", EXPECTED[Domain.UNIT_INTERVAL])
     numbers = given.astype(float)
     return np.where(numbers > 0.5, -(1 - numbers), numbers)
-
-
-def robust(c: float) -> tuple[float, float]:
-    """The scale of a robust loss, and its reciprocal."""
-    c = number(c, "c", 0, above=True)
-    return c, 1 / c
-
-
-def norm_order(p: float) -> float:
-    """The order of a norm: from 1 to inf."""
-    if type(p) is float and p >= 1:  # the quick way: small calls notice each check
-        return p
-    p = real_number(p, "p")
-    if p == math.inf:
-        return p
-    p = number(p, "p")
-    if p < 1:
-        raise ValueError(f"p must be >= 1, or inf, not {p!r}")
-    return p

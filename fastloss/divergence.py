@@ -131,7 +131,7 @@ def js_divergence(
         The class axis. The unreduced loss has the shape of `pred` without it.
     beta : float, default 0.5
         The weight of the target in the mixture. It must be > 0 and < 1. With 0.5 the loss is symmetric in `pred` and
-        `target`.
+        `target`. At 0 and 1 the loss would be 0 for any `pred`. Some libraries take these for `kl_divergence`.
 
     Notes
     -----

@@ -26,7 +26,6 @@ from fastloss._core.request.checks import flag
 from fastloss._core.request.domains import Domain
 from fastloss._declaration import PRED, TARGET, Elementwise, Input, Vectors
 from fastloss._loss import loss
-from fastloss._parameters import norm_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -174,7 +173,7 @@ def triplet(
     (4.0, [[[-0.6, 0.2]], [[0.6, 0.8]], [[0.0, -1.0]]])
     """
     kernel = "triplet_swap" if flag(swap, "swap") else "triplet"
-    parameters, order, eps = (number(margin, "margin"),), norm_order(p), number(eps, "eps", 0)
+    parameters, order, eps = (number(margin, "margin"),), number(p, "p", 1, infinite=True), number(eps, "eps", 0)
     return vectors(TRIPLET, outputs, (anchor, positive, negative), parameters, common, kernel=kernel, p=order, eps=eps)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss._core.calls.elementwise import elementwise
+from fastloss._core.calls.elementwise import elementwise, scale
 from fastloss._core.request.arguments import number
 from fastloss._core.request.domains import Domain
 from fastloss._declaration import Elementwise
@@ -431,7 +431,8 @@ def huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float =
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     delta : float, default 1.0
-        The residual at which the loss becomes linear. It must be > 0. It has the unit of `pred`.
+        The residual at which the loss becomes linear. It must be >= 0, or inf. It has the unit of `pred`. With 0 the
+        loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -453,7 +454,8 @@ def huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float =
     >>> fl.huber.grad_and_hess(pred, target, reduction="sum")
     (array([0.5, 1. ]), array([1., 0.]))
     """
-    return elementwise(HUBER, outputs, pred, target, (number(delta, "delta", 0, above=True),), common)
+    kernel, parameters = scale(delta, "delta")
+    return elementwise(HUBER, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 SMOOTH_L1 = Elementwise("smooth_l1", light=True)
@@ -478,8 +480,8 @@ def smooth_l1(
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     beta : float, default 1.0
-        The residual at which the loss becomes linear. It must be >= 0. It has the unit of `pred`. With 0 the loss is
-        `mae`.
+        The residual at which the loss becomes linear. It must be >= 0, or inf. It has the unit of `pred`. With 0 the
+        loss is `mae`, and with inf it is 0.
 
     Notes
     -----
@@ -498,10 +500,8 @@ def smooth_l1(
     >>> fl.smooth_l1.value_and_grad(np.array([0.25, 3.0]), np.array([0.0, 0.0]), beta=0.5, reduction="sum")
     (2.8125, array([0.5, 1. ]))
     """
-    beta = number(beta, "beta", 0)
-    if beta == 0:
-        return elementwise(SMOOTH_L1, outputs, pred, target, (), common, kernel="mae")
-    return elementwise(SMOOTH_L1, outputs, pred, target, (beta, 1 / beta), common)
+    kernel, parameters = scale(beta, "beta", at_0="mae", at_inf="zero")
+    return elementwise(SMOOTH_L1, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 PSEUDO_HUBER = Elementwise("pseudo_huber")
@@ -525,7 +525,8 @@ def pseudo_huber(
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     delta : float, default 1.0
-        The residual around which the loss turns from square to linear. It must be > 0. It has the unit of `pred`.
+        The residual around which the loss turns from square to linear. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -543,8 +544,8 @@ def pseudo_huber(
     >>> fl.pseudo_huber.value_and_grad(np.array([0.0, 0.75]), np.array([0.0, 0.0]), reduction="sum")
     (0.25, array([0. , 0.6]))
     """
-    delta = number(delta, "delta", 0, above=True)
-    return elementwise(PSEUDO_HUBER, outputs, pred, target, (delta, 1 / delta), common)
+    kernel, parameters = scale(delta, "delta")
+    return elementwise(PSEUDO_HUBER, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 LOG_COSH = Elementwise("log_cosh")

@@ -51,7 +51,7 @@ def l1(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     w : array_like
         Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        The factor of the penalty. It must be >= 0.
+        The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
 
     Notes
     -----
@@ -67,7 +67,9 @@ def l1(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     >>> fl.l1.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (2.5, array([ 0.5,  0. , -0.5]))
     """
-    return elementwise(L1, outputs, w, None, (number(strength, "strength", 0),), common)
+    strength = number(strength, "strength", 0)
+    kernel = "zero" if strength == 0 else None  # also for an infinite w
+    return elementwise(L1, outputs, w, None, (strength,), common, kernel=kernel)
 
 
 L2 = Elementwise("l2", (WEIGHTS,), reduction="sum")
@@ -87,7 +89,7 @@ def l2(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     w : array_like
         Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        The factor of the penalty. It must be >= 0.
+        The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
 
     Notes
     -----
@@ -103,7 +105,9 @@ def l2(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     >>> fl.l2.value_and_grad(np.array([2.0, 0.0, -3.0]), 0.5)
     (3.25, array([ 1. ,  0. , -1.5]))
     """
-    return elementwise(L2, outputs, w, None, (number(strength, "strength", 0),), common)
+    strength = number(strength, "strength", 0)
+    kernel = "zero" if strength == 0 else None  # also for an infinite w
+    return elementwise(L2, outputs, w, None, (strength,), common, kernel=kernel)
 
 
 ELASTIC_NET = Elementwise("elastic_net", (WEIGHTS,), reduction="sum")
@@ -125,7 +129,7 @@ def elastic_net(
     w : array_like
         Parameters of a model, of any shape, float32 or float64.
     strength : float, default 1.0
-        The factor of the penalty. It must be >= 0.
+        The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
     l1_ratio : float, default 0.5
         The share of `l1`, in [0, 1]. With 1 the penalty is `l1`, and with 0 it is `l2`.
 
@@ -164,7 +168,7 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     w : array_like
         Weights with at least one axis, float32 or float64.
     limit : float
-        The largest norm. It must be finite and >= 0. With 0 every vector becomes 0.
+        The largest norm. It must be >= 0, or inf. With 0 every vector becomes 0. With inf nothing changes.
     axis : int, default -1
         The axis along which the vectors lie: -1 for the rows of a matrix, 0 for its columns.
     out : ndarray, optional
@@ -181,7 +185,7 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
         If `w` is not float32 or float64, `limit` is not a number, `axis` is not an integer, or `out` is not an array of
         the dtype of `w`.
     ValueError
-        If `limit` is negative or not finite, or `w` does not have the axis. If `out` has another shape, is read-only,
+        If `limit` is negative or NaN, or `w` does not have the axis. If `out` has another shape, is read-only,
         is not C-contiguous, or overlaps part of `w`.
 
     Notes
@@ -191,8 +195,8 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     Norms are computed in double precision. Squares of float64 elements neither overflow nor underflow, for elements of
     any size. The same input gives the same bits for any number of threads.
 
-    A vector with a NaN becomes NaN in all its elements. A vector with an infinite element and no NaN has the factor
-    limit / inf = 0: its infinite elements become NaN, and the others become 0.
+    If `limit` is finite, a vector with a NaN becomes NaN in all its elements. A vector with an infinite element and no
+    NaN has the factor limit / inf = 0: its infinite elements become NaN, and the others become 0.
 
     References
     ----------

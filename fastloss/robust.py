@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from fastloss._core.calls.elementwise import elementwise
+from fastloss._core.calls.elementwise import elementwise, scale
 from fastloss._declaration import Elementwise
 from fastloss._loss import loss
-from fastloss._parameters import robust
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,7 +51,8 @@ def fair(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0,
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
-        The residual at which the gradient is half of r. It must be > 0. It has the unit of `pred`.
+        The residual at which the gradient is half of r. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -73,7 +73,8 @@ def fair(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0,
     >>> fl.fair.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="none")
     (array([0.30685282, 1.61370564]), array([ 0.5 , -0.75]))
     """
-    return elementwise(FAIR, outputs, pred, target, robust(c), common)
+    kernel, parameters = scale(c, "c")
+    return elementwise(FAIR, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 CAUCHY = Elementwise("cauchy")
@@ -95,7 +96,8 @@ def cauchy(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
-        The residual at which the gradient is largest. It must be > 0. It has the unit of `pred`.
+        The residual at which the gradient is largest. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -117,7 +119,8 @@ def cauchy(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     >>> fl.cauchy.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="none")
     (array([0.34657359, 1.15129255]), array([ 0.5, -0.3]))
     """
-    return elementwise(CAUCHY, outputs, pred, target, robust(c), common)
+    kernel, parameters = scale(c, "c")
+    return elementwise(CAUCHY, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 GEMAN_MCCLURE = Elementwise("geman_mcclure")
@@ -141,7 +144,8 @@ def geman_mcclure(
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
-        The residual at which the loss is half of its limit. It must be > 0. It has the unit of `pred`.
+        The residual at which the loss is half of its limit. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -162,7 +166,8 @@ def geman_mcclure(
     >>> fl.geman_mcclure.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="sum")
     (0.7, array([ 0.25, -0.03]))
     """
-    return elementwise(GEMAN_MCCLURE, outputs, pred, target, robust(c), common)
+    kernel, parameters = scale(c, "c")
+    return elementwise(GEMAN_MCCLURE, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 WELSCH = Elementwise("welsch")
@@ -184,7 +189,8 @@ def welsch(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
-        The residual at which the loss is 63 % of its limit. It must be > 0. It has the unit of `pred`.
+        The residual at which the loss is 63 % of its limit. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2.
 
     Notes
     -----
@@ -206,7 +212,8 @@ def welsch(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     >>> fl.welsch.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="none")
     (array([0.31606028, 0.4999383 ]), array([ 0.36787944, -0.00037023]))
     """
-    return elementwise(WELSCH, outputs, pred, target, robust(c), common)
+    kernel, parameters = scale(c, "c")
+    return elementwise(WELSCH, outputs, pred, target, parameters, common, kernel=kernel)
 
 
 TUKEY = Elementwise("tukey")
@@ -229,7 +236,8 @@ def tukey(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
-        The residual from which the gradient is 0. It must be > 0. It has the unit of `pred`. For normally distributed
+        The residual from which the gradient is 0. It must be >= 0, or inf. It has the unit of
+        `pred`. With 0 the loss is 0, and with inf it is r^2 / 2. For normally distributed
         residuals of standard deviation 1, c = 4.685 gives 95 % of the efficiency of least squares.
 
     Notes
@@ -251,4 +259,5 @@ def tukey(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0
     >>> fl.tukey.value_and_grad(np.array([1.0, 3.0]), np.array([0.0, 0.0]), c=2.0, reduction="none")
     (array([0.38541667, 0.66666667]), array([0.5625, 0.    ]))
     """
-    return elementwise(TUKEY, outputs, pred, target, robust(c), common)
+    kernel, parameters = scale(c, "c")
+    return elementwise(TUKEY, outputs, pred, target, parameters, common, kernel=kernel)

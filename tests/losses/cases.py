@@ -203,16 +203,18 @@ NUMBERS = {
     "in [-1, 1]": [-1.5, 1.001, np.nan, np.inf],
     "in (1, 2)": [1, 2.0, 0, np.nan, np.inf],
     "in (0, 1)": [0, 1.0, -0.5, np.nan, np.inf],
+    ">= 0, or inf": [-1e-9, -np.inf, np.nan],
+    ">= 1, or inf": [0.999, -np.inf, np.nan],
 }
 
 #: The limits of a parameter, by its name, or by the names of loss and parameter where a loss has its own. Those of
 #: None have other rules, and their own tests in families/.
 LIMITS = {
     "alpha": "in [0, 1]",
-    "beta": "finite and >= 0",
+    "beta": ">= 0, or inf",
     ("js_divergence", "beta"): "in (0, 1)",
-    "c": "finite and > 0",
-    "delta": "finite and > 0",
+    "c": ">= 0, or inf",
+    "delta": ">= 0, or inf",
     "eps": "finite and >= 0",
     ("gaussian_nll", "eps"): "finite and > 0",
     "epsilon": "finite and >= 0",
@@ -225,7 +227,7 @@ LIMITS = {
     ("contrastive", "margin"): "finite and >= 0",
     ("cosine_embedding", "margin"): "in [-1, 1]",
     ("batch_hard_triplet", "margin"): "finite and >= 0",
-    ("triplet", "p"): None,
+    ("triplet", "p"): ">= 1, or inf",
     "power": "in (1, 2)",
     ("multiclass_hinge", "power"): None,
     "q": None,

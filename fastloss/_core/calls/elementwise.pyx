@@ -1,12 +1,14 @@
 """Elementwise losses: from the arguments to the kernel and back."""
 
 cimport numpy as cnp
+from libc.math cimport INFINITY
 
 import numpy as np
 
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport past_caches, sum_of_weights, threads_for
 from fastloss._core.request import checks
+from fastloss._core.request.arguments import number
 from fastloss._core.request.arguments cimport floating, like_gradient, real
 from fastloss._core.request.call cimport CHECK, Call
 from fastloss._core.request.domains cimport ANY
@@ -94,3 +96,14 @@ cdef third_operand(third, given, cnp.ndarray pred, str pred_name):
         or_leading = "" if same_shape else " or of leading axes of it,"
         raise ValueError(f"{third.name} must have the shape of {pred_name}, {shape},{or_leading} not {u.shape}")
     return u
+
+
+def scale(x, str name, str at_0="zero", str at_inf="half_square"):
+    """The kernel, None for the loss's own, and the parameters of a loss that bends at the residual x.
+
+    At 0 and at inf the loss is its limit, which has a kernel of its own. Compiled, because small calls notice it.
+    """
+    cdef double value = number(x, name, 0, infinite=True)
+    if 0 < value < INFINITY:
+        return None, (value, 1 / value)
+    return at_0 if value == 0 else at_inf, ()

@@ -1,6 +1,7 @@
 """Regularisers that are not losses: from the arguments to the kernel and back."""
 
 cimport numpy as cnp
+from libc.math cimport INFINITY
 
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport threads_for
@@ -24,10 +25,13 @@ cdef cnp.ndarray result_for(out, str name, cnp.ndarray x):
 def max_norm(w, limit, axis, out):
     """Scale down the vectors along `axis` whose norm exceeds the limit."""
     cdef cnp.ndarray x = floating(w, "w")
-    limit = number(limit, "limit", 0)
+    limit = number(limit, "limit", 0, infinite=True)
     shape = outer_length_inner(x, checks.axis(axis, cnp.PyArray_NDIM(x), "w must have an axis"))
     y = result_for(out, "w", x)
-    kernels.max_norm.max_norm(x, y, shape, limit, threads_for(cnp.PyArray_SIZE(x)))
+    if limit == INFINITY:
+        y[...] = x
+    else:
+        kernels.max_norm.max_norm(x, y, shape, limit, threads_for(cnp.PyArray_SIZE(x)))
     return y
 
 

@@ -1,5 +1,12 @@
 from typing import Any
 
 def number(
-    x: Any, name: str, low: float = ..., high: float = ..., *, above: bool = False, below: bool = False
+    x: Any,
+    name: str,
+    low: float = ...,
+    high: float = ...,
+    *,
+    above: bool = False,
+    below: bool = False,
+    infinite: bool = False,
 ) -> float: ...

@@ -64,14 +64,19 @@ cdef cnp.ndarray leading_weights(x, tuple shape):
     return weight
 
 
-def number(x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False, bint below=False):
-    """Return x if it is a finite number in [low, high]. `above` excludes low. `below` excludes high."""
+def number(
+    x, str name, double low=-INFINITY, double high=INFINITY, *, bint above=False, bint below=False, bint infinite=False
+):
+    """Return x if it is a finite number in [low, high], or inf if `infinite`. `above` and `below` exclude an end."""
     cdef double value
     if type(x) is float:
         value = x
-        if isfinite(value) and low <= value <= high and not (above and value == low) and not (below and value == high):
+        if (
+            (infinite or isfinite(value)) and low <= value <= high
+            and not (above and value == low) and not (below and value == high)
+        ):
             return x
-    return checks.number(x, name, low, high, above=above, below=below)
+    return checks.number(x, name, low, high, above=above, below=below, infinite=infinite)
 
 
 cdef tuple class_shape(cnp.ndarray pred, axis, str no_axis_message="pred must have a class axis"):

@@ -98,13 +98,25 @@ def real(x: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def number(
-    x: Any, name: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+    x: Any,
+    name: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    infinite: bool = False,
 ) -> float:
-    """Return x as a float if it is a finite number in [low, high]. `above` excludes low. `below` excludes high."""
+    """Return x as a float if it is a finite number in [low, high], or inf if `infinite`.
+
+    `above` excludes low. `below` excludes high.
+    """
     value = real_number(x, name)
     inside = low <= value <= high and not (above and value == low) and not (below and value == high)
-    if not (math.isfinite(value) and inside):
-        if high < math.inf:
+    if not ((infinite or math.isfinite(value)) and inside):
+        if infinite:
+            wanted = f">= {low:g}, or inf"
+        elif high < math.inf:
             wanted = f"in {'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
         elif low > -math.inf:
             wanted = f"finite and {'>' if above else '>='} {low:g}"

@@ -27,6 +27,31 @@ cdef void mse_loops(const Tile* tile, const floating* parameters) noexcept nogil
 add("mse", mse_loops[float], mse_loops[double])
 
 
+cdef inline void half_square(
+    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
+) noexcept nogil:
+    """What losses become that bend at an infinite residual."""
+    cdef floating r = pred - target
+    out[VALUE] = <floating> 0.5 * r * r
+    out[GRAD] = r
+    out[HESS] = 1
+
+cdef void half_square_loops(const Tile* tile, const floating* parameters) noexcept nogil:
+    loops(nothing[floating], half_square[floating], tile, parameters)
+add("half_square", half_square_loops[float], half_square_loops[double])
+
+
+cdef inline void zero(
+    floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
+) noexcept nogil:
+    """What losses become that bend at 0, and penalties of strength 0. NaN stays NaN."""
+    out[VALUE] = out[GRAD] = out[HESS] = times(<floating> 0, pred - target)
+
+cdef void zero_loops(const Tile* tile, const floating* parameters) noexcept nogil:
+    loops(nothing[floating], zero[floating], tile, parameters)
+add("zero", zero_loops[float], zero_loops[double])
+
+
 cdef inline void mae(
     floating pred, floating target, floating third, floating first, const floating* parameters, floating* out
 ) noexcept nogil:

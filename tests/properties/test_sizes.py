@@ -161,7 +161,7 @@ def test_any_shape_axis_and_options(problem, reduction, weighted, whole, in_plac
 
 def numbers(case):
     """Any of float32, within the domain of the first input of a loss."""
-    if case.domains.get(case.first) == Domain.PROBABILITY:
+    if case.declaration.inputs[0].domain == Domain.PROBABILITY:
         return st.floats(0, 1, width=32)
     return st.floats(width=32, allow_nan=False) | st.floats(-100, 100, width=16)
 

@@ -180,16 +180,11 @@ cdef inline void place_arrays(
 
 
 cdef inline bint load_tile(
-    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, double* weight, floating* as_type
+    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
 ) noexcept nogil:
-    """Set the operands of a tile; return whether one of their elements is outside its domain.
-
-    Elements that are ignored get the weight 0.
-    """
+    """Set the operands of a tile; return whether one of their elements is outside its domain."""
     cdef const floating* operands[3]
-    cdef floating ignored = <floating> job.ignore_index
     cdef bint invalid = False
-    cdef Py_ssize_t i
     cdef int k
     for k in range(3):
         operands[k] = at(<const floating*> memory.whole[k], start)
@@ -197,16 +192,28 @@ cdef inline bint load_tile(
             if operands[k] == NULL:
                 expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
                 operands[k] = <const floating*> memory.copies[k]
+            invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
         elif floating is float:
             operands[k] = SINGLE_ONES
         else:
             operands[k] = DOUBLE_ONES
-    for i in range(tile.n if job.ignores else 0):
-        weight[i] = 0 if operands[1][i] == ignored else weight[i]
-    for k in range(3):
-        invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
     tile.pred, tile.target, tile.third = operands[0], operands[1], operands[2]
     return invalid
+
+
+cdef void drop_ignored(
+    const Job* job, const Memory* memory, Py_ssize_t start, double* weight, Py_ssize_t n, Partial* sums,
+    floating* as_type
+) noexcept nogil:
+    """Set the weight of elements that are ignored to 0. In the stage CHECK, sum the weights."""
+    cdef floating* target = <floating*> memory.copies[1]
+    cdef floating ignored = <floating> job.ignore_index
+    cdef Py_ssize_t i
+    expand(&job.inputs[1], start, target, n, <floating*> memory.scratch)
+    for i in range(n):
+        weight[i] = 0 if target[i] == ignored else weight[i]
+    if job.common.stage == CHECK:
+        sums.target_weight += ordered_sum(weight, n)
 
 
 cdef inline void place_outputs(
@@ -242,10 +249,10 @@ cdef void run_chunk(
         tile.n = min(TILE, stop - i)
         if weight != NULL:
             expand(&job.common.weight, i, weight, tile.n, <double*> memory.copies[0])  # these are not in use yet
+            if job.ignores:
+                drop_ignored(job, &memory, i, weight, tile.n, sums, as_type)
         sums.invalid |= load_tile(job, &memory, i, &tile, weight, as_type)
-        if job.common.stage == CHECK:
-            sums.target_weight += ordered_sum(weight, tile.n) if job.ignores else 0
-        else:
+        if job.common.stage != CHECK:
             place_outputs(&memory, i, &tile, as_type)
             run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
             finish_tile(job, &tile, weight, sums, as_type)

@@ -71,6 +71,7 @@ cdef class Batch:
         cdef Call call
         cdef list names = [x.name for x in declaration.inputs]
         first = floating(vectors[0], names[0])
+        dtype = checks.computed_in(first.dtype)
         if first.ndim != 2:
             raise ValueError(f"{names[0]} must have shape (N, D), vectors as rows, not {first.shape}")
         if first.shape[1] == 0:
@@ -80,7 +81,7 @@ cdef class Batch:
             x = real(given, name) if arrays else first
             if x.shape != first.shape:
                 raise ValueError(f"{name} must have the shape of {names[0]}, {first.shape}, not {x.shape}")
-            arrays.append(floating_as(x, first.dtype))
+            arrays.append(floating_as(x, dtype))  # half precision becomes float32
             likes.append(first)
             checked.append((name, given, x, True))
         self.numbers = tuple([a_number(x, declared) for declared, x in zip(declaration.inputs[len(vectors):], numbers)])
@@ -116,13 +117,13 @@ cdef class Batch:
         self.grads_of_numbers = ()
         self.results = call.grads if call.wants(GRAD) else ()
         self.grads = self.results[:len(vectors)]
-        if self.rows is not None:
+        if self.rows is not None or dtype != first.dtype:
             self.grads = tuple([np.empty_like(x) for x in arrays[:len(self.grads)]])
 
     def result(self):
         """What the caller gets."""
         cdef Call call = self.call
-        losses, rows = self.losses, self.rows
+        losses, rows, dtype = self.losses, self.rows, self.vectors[0].dtype
         total = 0.0
         if self.counts:
             if self.loss_weights is not None:
@@ -131,14 +132,15 @@ cdef class Batch:
         if rows is not None or not self.counts:
             for grad in self.results:
                 grad[...] = 0
-        if rows is not None and self.counts:
-            for grad, part in zip(self.results, self.grads):
-                grad[rows] = part
+        where = slice(None) if rows is None else rows
+        for grad, part in zip(self.results, self.grads if self.counts else ()):
+            if part is not grad:
+                grad[where] = part
         for grad, slope in zip(self.results[len(self.vectors):], self.grads_of_numbers):
-            grad[...] = slope
+            grad[...] = dtype.type(slope)
         if call.values is not None:
             call.values[...] = 0
-            call.values[slice(None) if rows is None else rows] = losses
+            call.values[where] = np.asarray(losses, dtype)
         return call.result(total)
 
 

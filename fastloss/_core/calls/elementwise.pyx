@@ -33,7 +33,7 @@ def elementwise(
     """
     cdef tuple names = declaration.names, domains = declaration.domains
     cdef bint has_target = names[1] is not None, has_third = names[2] is not None
-    p = floating(pred, names[0], half=True)
+    p = floating(pred, names[0])
     t = u = None
     cdef tuple shape = p.shape, likes = (p,)
     cdef Py_ssize_t size = cnp.PyArray_SIZE(p)

@@ -3,11 +3,15 @@
 cimport numpy as cnp
 from libc.math cimport INFINITY
 
+import numpy as np
+
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport threads_for
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
-from fastloss._core.request.arguments cimport PARTLY, outer_length_inner, empty_like, floating, output, overlap
+from fastloss._core.request.arguments cimport (
+    PARTLY, empty_like, floating, is_half, outer_length_inner, output, overlap
+)
 
 cnp.import_array()
 
@@ -22,6 +26,21 @@ cdef cnp.ndarray result_for(out, str name, cnp.ndarray x):
     return y
 
 
+cdef tuple in_float(cnp.ndarray x, cnp.ndarray y):
+    """The arrays for a kernel that reads x and writes y: a float32 copy stands for both if x is of half precision."""
+    if is_half(x):
+        x = y = x.astype(np.float32)
+    return x, y
+
+
+cdef finish(cnp.ndarray y, cnp.ndarray result):
+    """Round a result in float32 to y, if a copy stood for y."""
+    if result is not y:
+        with np.errstate(all="ignore"):
+            y[...] = result
+    return y
+
+
 def max_norm(w, limit, axis, out):
     """Scale down the vectors along `axis` whose norm exceeds the limit."""
     cdef cnp.ndarray x = floating(w, "w")
@@ -30,9 +49,10 @@ def max_norm(w, limit, axis, out):
     y = result_for(out, "w", x)
     if limit == INFINITY:
         y[...] = x
-    else:
-        kernels.max_norm.max_norm(x, y, shape, limit, threads_for(cnp.PyArray_SIZE(x)))
-    return y
+        return y
+    x, result = in_float(x, y)
+    kernels.max_norm.max_norm(x, result, shape, limit, threads_for(cnp.PyArray_SIZE(x)))
+    return finish(y, result)
 
 
 def dropout(x, rate, seed, out):
@@ -42,5 +62,6 @@ def dropout(x, rate, seed, out):
     seed = checks.seed(seed)
     y = result_for(out, "x", a)
     mask = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(a), cnp.PyArray_DIMS(a), cnp.NPY_BOOL, 0)
-    kernels.dropout.dropout(a, y, mask, seed, round(rate * 2.0**32), 1 - rate, threads_for(cnp.PyArray_SIZE(a)))
-    return y, mask
+    a, result = in_float(a, y)
+    kernels.dropout.dropout(a, result, mask, seed, round(rate * 2.0**32), 1 - rate, threads_for(cnp.PyArray_SIZE(a)))
+    return finish(y, result), mask

@@ -24,7 +24,7 @@ def vectors(
     cdef tuple names = declaration.vectors
     cdef str name = names[0], label_name = declaration.label_name
     cdef int domain = declaration.label_domain, gradients = declaration.gradients, k
-    cdef cnp.ndarray first = floating(arrays[0], name, half=True)
+    cdef cnp.ndarray first = floating(arrays[0], name)
     cdef tuple shape = (<object> first).shape, inputs = (first,), likes = (first,)
     cdef Py_ssize_t axis = len(shape) - 1, size = cnp.PyArray_SIZE(first)
     if axis < 0:

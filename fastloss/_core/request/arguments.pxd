@@ -7,6 +7,7 @@ cdef enum Overlap:
     SAME        # exactly the same bytes
     PARTLY
 
+cdef bint is_half(cnp.ndarray x)
 cdef floating(x, str name, bint half=*)
 cdef real(x, str name)
 cdef floating_as(x, dtype)

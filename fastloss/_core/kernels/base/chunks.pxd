@@ -39,29 +39,33 @@ cdef inline void run_one(
     run(job, chunk * size, min(n, (chunk + 1) * size), chunk, sums, memory)
 
 
+cdef inline void add(Partial* total, const Partial* sums) noexcept nogil:
+    total.loss += sums.loss
+    total.target_weight += sums.target_weight
+    total.invalid |= sums.invalid
+
+
 cdef inline Partial run_chunks(
-    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads, char* memory=NULL,
-    Py_ssize_t nbytes=0
+    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads, Partial* partial, char* memory,
+    Py_ssize_t nbytes
 ) noexcept nogil:
     """Run a job over n items, in chunks of whole tiles. Return the sums over all chunks.
 
-    `memory` holds `nbytes` for each thread.
+    `memory` holds `nbytes` for each thread. If there are several, `partial` holds the sums of each chunk.
     """
-    cdef Partial[MAX_CHUNKS] partial
-    cdef Partial total = Partial(0, 0, False)
+    cdef Partial total = Partial(0, 0, False), sums
     cdef Py_ssize_t size = chunk_size(n, tile), chunks = (n + size - 1) // size, k
     # Chunks handed out at a time: few enough to balance the load, many enough to keep the hand-outs rare.
     cdef Py_ssize_t grain = max(1, chunks // (8 * max(1, threads)))
     if threads <= 1:
         for k in range(chunks):
-            run_one(run, job, n, size, k, &partial[k], memory)
+            run_one(run, job, n, size, k, &sums, memory)
+            add(&total, &sums)
     else:
         for k in prange(chunks, schedule="dynamic", chunksize=grain, num_threads=threads):
-            run_one(run, job, n, size, k, &partial[k], memory + threadid() * nbytes)
-    for k in range(chunks):
-        total.loss += partial[k].loss
-        total.target_weight += partial[k].target_weight
-        total.invalid |= partial[k].invalid
+            run_one(run, job, n, size, k, partial + k, memory + threadid() * nbytes)
+        for k in range(chunks):
+            add(&total, partial + k)
     return total
 
 
@@ -80,17 +84,19 @@ cdef inline Partial run_job(
     """
     cdef char[MAX_ON_STACK + LINE] on_stack
     cdef Partial total
+    cdef Partial* partial
     cdef char* memory
     if threads == 0 and nbytes <= MAX_ON_STACK:
-        return run_chunks(run, job, n, tile, 0, on_a_line(on_stack))
+        return run_chunks(run, job, n, tile, 0, NULL, on_a_line(on_stack), 0)
     nbytes = (nbytes + LINE - 1) // LINE * LINE  # no two threads write to the same line
-    memory = <char*> PyMem_RawMalloc(max(1, threads) * nbytes + LINE)
-    if memory == NULL:
+    partial = <Partial*> PyMem_RawMalloc(MAX_CHUNKS * sizeof(Partial) + max(1, threads) * nbytes + LINE)
+    if partial == NULL:
         raise MemoryError
+    memory = on_a_line(<char*> (partial + MAX_CHUNKS))
     if threads == 0:
-        total = run_chunks(run, job, n, tile, 0, on_a_line(memory))
+        total = run_chunks(run, job, n, tile, 0, partial, memory, nbytes)
     else:
         with nogil:
-            total = run_chunks(run, job, n, tile, threads, on_a_line(memory), nbytes)
-    PyMem_RawFree(memory)
+            total = run_chunks(run, job, n, tile, threads, partial, memory, nbytes)
+    PyMem_RawFree(partial)
     return total

@@ -243,18 +243,20 @@ cdef void write_double_pieces(
 
 cdef void sum_together(const Strip* strip, int threads, floating* as_type) noexcept nogil:
     """Set the partial sums of all pieces, with all threads."""
+    cdef Partial[MAX_PIECES] nothing
     if floating is float:
-        run_chunks(sum_float_pieces, strip, strip.job.pieces, 1, threads)
+        run_chunks(sum_float_pieces, strip, strip.job.pieces, 1, threads, nothing, NULL, 0)
     else:
-        run_chunks(sum_double_pieces, strip, strip.job.pieces, 1, threads)
+        run_chunks(sum_double_pieces, strip, strip.job.pieces, 1, threads, nothing, NULL, 0)
 
 
 cdef void write_together(const Strip* strip, int threads, floating* as_type) noexcept nogil:
     """Write all pieces, with all threads."""
+    cdef Partial[MAX_PIECES] nothing
     if floating is float:
-        run_chunks(write_float_pieces, strip, strip.job.pieces, 1, threads)
+        run_chunks(write_float_pieces, strip, strip.job.pieces, 1, threads, nothing, NULL, 0)
     else:
-        run_chunks(write_double_pieces, strip, strip.job.pieces, 1, threads)
+        run_chunks(write_double_pieces, strip, strip.job.pieces, 1, threads, nothing, NULL, 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,10 @@
 
 #include "vecmath.h"
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 /* The exponent bits of a float of 2^n. */
 #define VM_POWER_F(n) ((n + 127) << 23)
 
@@ -38,6 +42,34 @@ VM_INLINE uint16_t vm_to_float16(float x) {
     const int32_t finite = bits < VM_POWER_F(-14) ? low : normal;
     const int32_t result = bits >= VM_POWER_F(16) ? special : finite;
     return (uint16_t)((uint32_t)result | sign);
+}
+
+/* n numbers at once. Compilers have no vector form of the processor's own conversion, which takes a tenth of the time of
+ * those above: they are four of the five instructions here that plain C has no word for. */
+VM_INLINE void vm_load_float16(const uint16_t *half, float *x, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+#ifdef __AVX512F__
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(x + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(half + i))));
+#endif
+#ifdef __F16C__
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(half + i))));
+#endif
+    for (; i < n; i++) x[i] = vm_from_float16(half[i]);
+}
+
+VM_INLINE void vm_store_float16(const float *x, uint16_t *half, ptrdiff_t n) {
+    ptrdiff_t i = 0;
+#ifdef __AVX512F__
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(half + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+#ifdef __F16C__
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(half + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; i++) half[i] = vm_to_float16(x[i]);
 }
 
 VM_INLINE uint16_t vm_to_bfloat16(float x) {

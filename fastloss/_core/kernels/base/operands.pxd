@@ -13,6 +13,8 @@ cdef extern from "half.h" nogil:
     float from_bfloat16 "vm_from_bfloat16" (unsigned short half) noexcept
     unsigned short to_float16 "vm_to_float16" (float x) noexcept
     unsigned short to_bfloat16 "vm_to_bfloat16" (float x) noexcept
+    void load_float16 "vm_load_float16" (const unsigned short* half, float* x, Py_ssize_t n) noexcept
+    void store_float16 "vm_store_float16" (const float* x, unsigned short* half, Py_ssize_t n) noexcept
 
 cdef enum:
     TILE = 1024         # elements
@@ -68,7 +70,10 @@ cdef inline void load(const void* source, int typenum, Py_ssize_t start, floatin
     elif typenum == cnp.NPY_DOUBLE:
         copy(<const double*> source + start, target, n)
     elif typenum == cnp.NPY_FLOAT16:
-        copy_halves(from_float16, source, start, target, n)
+        if floating is float:
+            load_float16(<const unsigned short*> source + start, target, n)
+        else:
+            copy_halves(from_float16, source, start, target, n)
     elif typenum == BFLOAT16:
         copy_halves(from_bfloat16, source, start, target, n)
     elif typenum == cnp.NPY_BOOL or typenum == cnp.NPY_UBYTE:
@@ -193,19 +198,23 @@ cdef inline void expand(
             done += k
 
 
+cdef inline void round_to_bfloat16(const float* source, unsigned short* target, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        target[i] = to_bfloat16(source[i])
+
+
 cdef inline void round_to_halves(
-    unsigned short (*convert)(float) noexcept nogil, const float* source, unsigned short* target, Py_ssize_t n,
-    bint past_caches
+    void (*convert)(const float*, unsigned short*, Py_ssize_t) noexcept nogil, const float* source,
+    unsigned short* target, Py_ssize_t n, bint past_caches
 ) noexcept nogil:
     cdef unsigned short[LANES] halves
-    cdef Py_ssize_t done = 0, i
+    cdef Py_ssize_t done = 0
     while past_caches and done + LANES <= n:
-        for i in range(LANES):
-            halves[i] = convert(source[done + i])
+        convert(source + done, halves, LANES)
         stream(target + done, halves, sizeof(halves))
         done += LANES
-    for i in range(done, n):
-        target[i] = convert(source[i])
+    convert(source + done, target + done, n - done)
 
 
 cdef inline void store(
@@ -213,9 +222,9 @@ cdef inline void store(
 ) noexcept nogil:
     """Round n numbers to target[start : start + n], of half precision."""
     if typenum == cnp.NPY_FLOAT16:
-        round_to_halves(to_float16, source, <unsigned short*> target + start, n, past_caches)
+        round_to_halves(store_float16, source, <unsigned short*> target + start, n, past_caches)
     else:
-        round_to_halves(to_bfloat16, source, <unsigned short*> target + start, n, past_caches)
+        round_to_halves(round_to_bfloat16, source, <unsigned short*> target + start, n, past_caches)
 
 
 ctypedef fused integer:

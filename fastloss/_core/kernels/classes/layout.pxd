@@ -52,6 +52,7 @@ cdef struct Job:
     const void* pred
     const void* target          # probabilities; NULL for labels
     int typenum                 # of pred, the derivatives and single losses
+    Py_ssize_t itemsize         # of these
     int computed                # the typenum of the computation
     int target_typenum
     bint[ARRAYS] copied
@@ -236,6 +237,7 @@ cdef inline int take_classes(
     job.outer, job.classes, job.inner = shape
     job.pred = cnp.PyArray_DATA(pred)
     job.typenum = type_of(pred)
+    job.itemsize = cnp.PyArray_ITEMSIZE(pred)
     job.computed = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
     job.labels = labels_of(pred, target, job.classes, ignore_index)
     job.target = cnp.PyArray_DATA(target) if job.labels.data == NULL else NULL

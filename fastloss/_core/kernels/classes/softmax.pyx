@@ -67,9 +67,9 @@ cdef void find_peaks_of_rows(const Job* job, Samples* samples, const floating* l
 
 
 cdef void gather_plain_rows(
-    const Job* job, Samples* samples, const floating* logits, floating* exps, Py_ssize_t stride, const floating* grad
+    const Job* job, Samples* samples, const floating* logits, floating* exps, Py_ssize_t stride
 ) noexcept nogil:
-    exp_rows(job, samples, logits, exps, stride, grad)
+    exp_rows(job, samples, logits, exps, stride)
     sum_rows(job, samples, exps, stride)
 
 
@@ -183,7 +183,7 @@ cdef void run_rows(const Job* job, Samples* samples, floating* as_type) noexcept
         exps, stride = grad, classes
     find_peaks_of_rows(job, samples, logits)
     if classes <= BLOCK and not is_spread(job):
-        gather_plain_rows(job, samples, logits, exps, stride, grad)
+        gather_plain_rows(job, samples, logits, exps, stride)
     else:
         for i in range(samples.n):
             if samples.weight[i] != 0 and kind == LOGS:  # compiled for this kind

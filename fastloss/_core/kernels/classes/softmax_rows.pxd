@@ -9,19 +9,20 @@ from cython cimport floating
 from libc.math cimport INFINITY
 
 from fastloss._core.kernels.base.domains cimport any_outside_domain
-from fastloss._core.kernels.base.memory cimport aligned, at, clear, prefetch
+from fastloss._core.kernels.base.memory cimport aligned, clear, prefetch
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, at_most, exp_difference, exp_nonpositive, max_lanes, sum_lanes, trunc
 )
 from fastloss._core.kernels.classes.layout cimport (
-    BLOCK, CELL_BYTES, PRED, TARGET_WEIGHT, VECTOR, Job, Samples, field, maximum
+    BLOCK, CELL_BYTES, TARGET_WEIGHT, VECTOR, Job, Samples, field, maximum
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
     GAP, HITS, HOT, HOT_GAP, INVERSE, LOG_OF_SUM, LOGS, MISSES, NEGLIGIBLE_EXP, OF_EXP, OF_PAIR, OF_SHARE, OF_SQUARE,
     OF_SUM, OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, is_spread, less_p, less_q, lowest, square,
     weights_in_target
 )
+from fastloss._core.request.call cimport GRAD
 from fastloss._core.request.domains cimport UNIT_INTERVAL
 
 
@@ -98,15 +99,19 @@ cdef inline void exp_group(const floating* logits, Py_ssize_t n, floating peak, 
 
 
 cdef inline void exps_of_row(
-    const Job* job, const floating* logits, Py_ssize_t n, floating peak, floating* exps, const floating* grad
+    const Job* job, const floating* logits, Py_ssize_t n, floating peak, floating* exps, Py_ssize_t element
 ) noexcept nogil:
-    """exp(logits - peak) of n >= LANES numbers, padded with zeros to whole groups of LANES."""
-    cdef Py_ssize_t i = 0, ahead = 0
+    """exp(logits - peak) of n >= LANES numbers, padded with zeros to whole groups of LANES.
+
+    `element` is the place of the first one in the caller's array.
+    """
+    cdef Py_ssize_t i = 0, ahead = element, next_tile = CELL_BYTES // <Py_ssize_t> sizeof(floating)
+    cdef const char* grad = <const char*> job.common.out[GRAD]
     while i + LANES <= n:
-        while ahead < i + LANES and not job.copied[PRED]:  # needed soon: otherwise memory is idle during the arithmetic
-            prefetch(<const char*> (logits + ahead) + CELL_BYTES)
+        while ahead < element + i + LANES:  # needed soon: otherwise memory is idle during the arithmetic
+            prefetch(<const char*> job.pred + (ahead + next_tile) * job.itemsize)
             if grad != NULL:
-                prefetch(grad + ahead)
+                prefetch(grad + ahead * job.itemsize)
             ahead += VECTOR
         exp_group(logits + i, LANES, peak, exps + i)
         i += LANES
@@ -146,13 +151,13 @@ cdef inline floating tail_of(double* below, const floating* ones) noexcept nogil
 
 
 cdef inline void exp_rows(
-    const Job* job, Samples* samples, const floating* logits, floating* exps, Py_ssize_t stride, const floating* grad
+    const Job* job, Samples* samples, const floating* logits, floating* exps, Py_ssize_t stride
 ) noexcept nogil:
     """exp(logits - PEAK) of the rows of a tile."""
     cdef floating* peak = field(samples, PEAK, exps)
     cdef Py_ssize_t classes = job.classes, i
     for i in range(samples.n):
-        exps_of_row(job, logits + i * classes, classes, peak[i], exps + i * stride, at(grad, i * classes))
+        exps_of_row(job, logits + i * classes, classes, peak[i], exps + i * stride, samples.offset + i * classes)
 
 
 cdef inline void sum_rows(const Job* job, Samples* samples, const floating* exps, Py_ssize_t stride) noexcept nogil:
@@ -188,7 +193,7 @@ cdef inline void gather_row(
     cdef floating lifted = 1
     cdef double gap = 0, spread = 0, hits = 0, misses = 0
     cdef bint direct = exps != NULL and exps != grad
-    cdef Py_ssize_t start = 0, c, n
+    cdef Py_ssize_t element = samples.offset + i * job.classes, start = 0, c, n
     if direct:
         x = exps
     if kind == LOG_OF_SUM and target != NULL:
@@ -210,7 +215,7 @@ cdef inline void gather_row(
             for c in range(n):
                 product[c] = 0 if q[c] == 0 else q[c] * (peak - logits[start + c])
             gap += ordered_sum(product, n)
-        exps_of_row(job, logits + start, n, peak, x, at(grad, start))
+        exps_of_row(job, logits + start, n, peak, x, element + start)
         add_exps(x, n, below, ones)
         if is_spread(job) and kind != LOGS:
             if lifted != 1:

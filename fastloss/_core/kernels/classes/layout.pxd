@@ -14,12 +14,12 @@ from libc.float cimport DBL_MAX, FLT_MAX
 
 from fastloss._core.kernels.base.chunks cimport Partial
 from fastloss._core.kernels.base.job cimport Common, take_call
-from fastloss._core.kernels.base.memory cimport address
+from fastloss._core.kernels.base.memory cimport address, prefetch_all
 from fastloss._core.kernels.base.operands cimport expand, is_half, store, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_most, max_lanes
 from fastloss._core.kernels.classes.labels cimport Labels, labels_of, read_labels
-from fastloss._core.request.call cimport HESS, RUN, VALUE, Call
+from fastloss._core.request.call cimport GRAD, HESS, RUN, VALUE, Call
 
 cdef enum:
     MAX_SAMPLES = 256       # samples in a tile
@@ -181,9 +181,22 @@ cdef inline floating maximum(const floating* x, Py_ssize_t n) noexcept nogil:
     return max_lanes(lane)
 
 
-cdef inline bint prefetches_next(const Job* job) noexcept nogil:
-    """Whether to prefetch each class of the next tile: its stretch is too short for the hardware to foresee it."""
-    return job.layout == DIRECT and not job.copied[PRED] and job.inner >= 2 * job.tile_samples
+cdef inline void prefetch_class(const Job* job, const Samples* samples, Py_ssize_t c) noexcept nogil:
+    """Prefetch a share of the next tile, as much as the samples of one class, from pred and from the gradient.
+
+    It helps if the samples of a class side by side are too few for the hardware to foresee the next stretch, and if
+    tiles are copied: then memory would be idle during the arithmetic.
+    """
+    cdef Py_ssize_t n = job.tile_samples * job.itemsize, first = samples.offset * job.itemsize
+    if job.layout == DIRECT:
+        if job.inner < 2 * job.tile_samples:
+            return
+        first += c * job.inner * job.itemsize + n
+    else:
+        first += (job.classes + c) * n
+    prefetch_all(<const float*> (<const char*> job.pred + first), n // <Py_ssize_t> sizeof(float))
+    if job.common.out[GRAD] != NULL:
+        prefetch_all(<const float*> (<const char*> job.common.out[GRAD] + first), n // <Py_ssize_t> sizeof(float))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

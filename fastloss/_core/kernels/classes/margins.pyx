@@ -13,11 +13,11 @@ cimport numpy as cnp
 from libc.math cimport INFINITY, NAN
 
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
-from fastloss._core.kernels.base.memory cimport aligned, at, clear, prefetch
+from fastloss._core.kernels.base.memory cimport aligned, at, clear
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
 from fastloss._core.kernels.classes.layout cimport (
     BLOCK, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, maximum,
-    place_tile, prefetches_next, prepare_samples, scale_of, take_classes
+    place_tile, prefetch_class, prepare_samples, scale_of, take_classes
 )
 from fastloss._core.kernels.classes.tiles cimport give_derivatives, take_pred
 from fastloss._core.request.call cimport RUN, Call
@@ -189,7 +189,6 @@ cdef void hinge_lanes(
     cdef double[MAX_SAMPLES] total
     cdef double[MAX_SAMPLES] squares
     cdef double margin = job.common.parameters[0], over
-    cdef bint prefetch_next = prefetches_next(job)
     cdef Py_ssize_t n = samples.lanes, c, i
     cdef const floating* class_logits
     cdef floating* g
@@ -203,11 +202,7 @@ cdef void hinge_lanes(
     clear(squares, n)
     for c in range(job.classes):
         class_logits = logits + c * stride
-        if prefetch_next:
-            for i in range(0, n, 16):  # VECTOR, which Cython takes for a variable step
-                prefetch(class_logits + job.tile_samples + i)
-                if grad != NULL:
-                    prefetch(grad + c * stride + job.tile_samples + i)
+        prefetch_class(job, samples, c)
         for i in range(n):
             over = excess(-INFINITY if label[i] == <int> c else class_logits[i], right[i], margin)
             total[i] += over
@@ -250,7 +245,6 @@ cdef void largest_lanes(
     cdef int[MAX_SAMPLES] best
     cdef floating[MAX_SAMPLES] peak
     cdef floating logit
-    cdef bint prefetch_next = prefetches_next(job)
     cdef Py_ssize_t n = samples.lanes, c, i
     cdef const floating* class_logits
     cdef int better
@@ -261,9 +255,7 @@ cdef void largest_lanes(
         peak[i] = -INFINITY
     for c in range(job.classes):
         class_logits = logits + c * stride
-        if prefetch_next:
-            for i in range(0, n, 16):  # VECTOR, which Cython takes for a variable step
-                prefetch(class_logits + job.tile_samples + i)
+        prefetch_class(job, samples, c)
         for i in range(n):
             logit = class_logits[i]
             better = (logit > peak[i]) & (label[i] != <int> c) | (logit != logit)  # NaN stays

@@ -6,18 +6,17 @@ Plain labels need fewer sums. A loop of their own takes these, in registers.
 from cython cimport floating
 from libc.math cimport INFINITY
 
-from fastloss._core.kernels.base.memory cimport clear, prefetch
+from fastloss._core.kernels.base.memory cimport clear
 from fastloss._core.kernels.base.sums cimport LANES
 from fastloss._core.kernels.base.vecmath cimport at_least, at_most, exp_difference, exp_nonpositive, trunc
 from fastloss._core.kernels.classes.layout cimport (
-    MAX_SAMPLES, TARGET_WEIGHT, VECTOR, Job, Samples, field, prefetches_next
+    MAX_SAMPLES, TARGET_WEIGHT, Job, Samples, field, prefetch_class
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
     GAP, HITS, HOT, HOT_GAP, INVERSE, LOG_OF_SUM, LOGS, MISSES, NEGLIGIBLE_EXP, OF_EXP, OF_HOT, OF_HOT_TWICE, OF_PAIR,
     OF_SHARE, OF_SQUARE, OF_SUM, OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, is_spread, less_p, less_q, lowest,
     square, weights_in_target
 )
-from fastloss._core.request.call cimport GRAD
 from fastloss._core.request.domains cimport in_unit_interval
 
 
@@ -57,18 +56,6 @@ cdef inline void spread_of_lanes(
     else:
         for i in range(n):
             q[i] = (kept * target[c * stride + i] + uniform) * class_weight
-
-
-cdef inline void prefetch_class(const Job* job, Samples* samples, Py_ssize_t c, floating* as_type) noexcept nogil:
-    """Prefetch one class of the next tile, if that pays."""
-    cdef Py_ssize_t i
-    if prefetches_next(job):
-        i = samples.offset + c * job.inner + job.tile_samples
-        while i < samples.offset + c * job.inner + 2 * job.tile_samples:
-            prefetch(<const floating*> job.pred + i)
-            if job.common.out[GRAD] != NULL:
-                prefetch(<const floating*> job.common.out[GRAD] + i)
-            i += VECTOR
 
 
 cdef inline void peaks_of_lanes(
@@ -139,7 +126,7 @@ cdef inline void exp_lanes(
     for c in range(job.classes):
         class_logits = logits + c * stride
         class_exps = exps + c * exps_stride
-        prefetch_class(job, samples, c, exps)
+        prefetch_class(job, samples, c)
         for i in range(samples.lanes):
             class_exps[i] = exp_difference(class_logits[i], peak[i])
 
@@ -200,7 +187,7 @@ cdef inline void gather_spread(
     for c in range(job.classes):
         class_logits = logits + c * stride
         class_exps = exps + c * exps_stride
-        prefetch_class(job, samples, c, exps)
+        prefetch_class(job, samples, c)
         spread_of_lanes(job, kind, n, target, target_stride, c, q)
         for i in range(n):
             spread[i] += q[i]

@@ -19,6 +19,21 @@ build:
 test *args: build
     {{ python }} -m pytest "$@"
 
+# Build, then look for faults for some minutes. Arguments behind them go to pytest: just fuzz 60 -n 4
+fuzz minutes *args: build
+    #!/usr/bin/env bash
+    export FASTLOSS_FUZZ_EXAMPLES=500
+    stop=$((SECONDS + 60 * $1))
+    while ((SECONDS < stop)); do
+        seed=$((RANDOM * 32768 + RANDOM))
+        echo "FASTLOSS_FUZZ_EXAMPLES=500 {{ python }} -m pytest tests/fuzz --hypothesis-seed=$seed"
+        {{ python }} -m pytest --quiet tests/fuzz --hypothesis-seed=$seed "${@:2}" || {
+            code=$?
+            ((code > 128)) && cat .hypothesis/last-call-* # a signal ended the process
+            exit $code
+        }
+    done
+
 # Check the style, types, layers and spelling. Change no file.
 lint:
     ruff check .

@@ -1,28 +1,28 @@
-"""A call of a loss as plain data, whose repr is the call again, and how the arrays of it are made."""
+"""A call of a loss as plain data, and the arrays that it is made with."""
 
-import contextlib
-from dataclasses import dataclass, field, fields
+import importlib.util
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastloss._core.calls import policy
 from fastloss._core.calls.kernels import kernels
-from fastloss._core.cpu import threads as cpu_threads
+from fastloss._core.cpu import threads
 from tests.losses import generators, layouts
-from tests.losses.comparing import leaves, like
-from tests.losses.generators import shape_of
-from tests.losses.problem import Case, Problem
+from tests.losses.problem import Case
 
-from .memory import Fences
+from .memory import Fences, remember
 
-HIDDEN_LABELS = False
-COMMON = ("sample_weight", "reduction", "normalizer", "out")
+HALVES = ("float16", "bfloat16")[: 1 + bool(importlib.util.find_spec("ml_dtypes"))]
+if "bfloat16" in HALVES:
+    importlib.import_module("ml_dtypes")  # gives NumPy the name of the dtype
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Random sample weights: for the first `ndim` axes of the loss, of which those in `ones` have length 1."""
+    """Random sample weights for the first `ndim` axes of the loss, of which those in `ones` have length 1."""
 
     ndim: int
     ones: tuple[int, ...] = ()
@@ -35,165 +35,134 @@ class Weights:
         return self.unit * rng.uniform(0.1, 3, shape) * (rng.random(shape) >= self.zeros)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Call:
-    """A call of a loss. All that is left out is the default.
+    """A call of a loss. Its arrays are made from `seed`.
 
-    Arrays are made from `seed`. A string in `parameters` is the name of a generator.
+    A string in `parameters` is the name of a generator. `layouts` and `dtypes` are by the names of arguments.
     """
 
     loss: str
-    inputs: dict[str, str]  # the names of the generators, see tests/losses/generators.py
+    inputs: dict[str, str]  # the names of generators, which are in tests/losses/generators.py
     shape: tuple[int, ...]  # of the first input
     axis: int = -1
     dtype: str = "float64"
     seed: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
-    special: tuple[str, float] | None = None  # an input, and what stands here and there in it
+    special: float | None = None  # stands here and there in the first input
     weights: Weights | None = None
     reduction: str = "mean"
     normalizer: float | None = None
-    # What must not matter:
     method: str = "value_and_grad"
-    layouts: dict[str, str] = field(default_factory=dict)  # of arguments, see tests/losses/layouts.py
-    dtypes: dict[str, str] = field(default_factory=dict)  # of arguments, where they hold the same numbers
-    out: tuple[str, ...] | None = None  # for each array of results: "new", or the input that it lies in
+    # What changes no bit:
+    layouts: dict[str, str] = field(default_factory=dict)
+    dtypes: dict[str, str] = field(default_factory=dict)  # where they hold the same numbers
+    out: tuple[str, ...] = ()  # for each array of derivatives: "new", or the input that it is
     hidden: bool = False  # whether elements of weight 0 are nonsense
     at_end: bool = True  # whether arrays end where a page ends, or begin where it begins
-    level: str = ""  # of the CPU; "" for the one in use
+    level: str = kernels.level
     threads: int = 1
-    streams: bool = False  # whether gradients go past the caches
-
-    def __repr__(self):
-        given = ((x.name, getattr(self, x.name)) for x in fields(self))
-        named = (f"{k}={v!r}" for k, v in given if k in ("loss", "inputs", "shape") or v != Call.default(k))
-        return f"Call({', '.join(named)})"
-
-    @staticmethod
-    def default(name):
-        declared = Call.__dataclass_fields__[name]
-        return declared.default if not callable(declared.default_factory) else declared.default_factory()
+    past_caches: bool = False
 
     @property
     def case(self):
         def generator(x):
             return getattr(generators, x) if isinstance(x, str) else x
 
-        inputs, parameters = ({k: generator(v) for k, v in x.items()} for x in (self.inputs, self.parameters))
-        return Case(self.loss, inputs, parameters)
+        return Case(self.loss, *({k: generator(v) for k, v in x.items()} for x in (self.inputs, self.parameters)))
 
     @property
     def comparable(self):
         """Whether the definition says what comes out. It does not where sums over classes or vectors overflow."""
-        if not self.special or self.case.family == "elementwise":
+        if self.special is None or self.case.family == "elementwise" and self.dtype not in HALVES:
             return True
-        return not self.case.in_batch and abs(self.special[1]) < np.finfo(self.dtype).max
-
-    ulp = 24
+        return not self.case.in_batch and abs(self.special) < float(np.finfo(self.dtype).max)
 
     def problem(self):
-        """The inputs and the parameters, in plain arrays."""
-        case = self.case
-        full = case.problem([max(n, 1) for n in self.shape], self.axis, np.dtype(self.dtype), self.seed)
-        inputs, options = {}, dict(full.options)
-        batch = shape_of_batch(case, self.shape, self.axis)
-        for declared in case.declaration.inputs:  # generators of labels need a class, even if there is no sample
-            x = full.inputs[declared.name]
-            wanted = batch if declared.shape == "classes" and x.ndim == len(batch) else self.shape
-            wanted = shape_of(declared, wanted, self.axis)
-            inputs[declared.name] = np.ascontiguousarray(x[tuple(map(slice, wanted[: x.ndim]))]).reshape(
-                wanted[: x.ndim]
-            )
-        for name, x in options.items():
-            if np.ndim(x) and not case.has_axis:
-                options[name] = x[: self.shape[-1]]
-        if self.special:
-            name, value = self.special
-            here = np.random.default_rng(self.seed + 1).random(inputs[name].shape) < 0.2
-            inputs[name] = np.where(here, inputs[name].dtype.type(value), inputs[name])
-        return Problem(case, inputs, options)
+        """The inputs and the parameters, in plain arrays. Those of half precision are float32."""
+        half = self.dtype in HALVES
+        dtype = np.dtype("float32" if half else self.dtype)
+        problem = self.case.problem([n or 1 for n in self.shape], self.axis, dtype, self.seed)
+        whole = tuple(map(slice, self.shape))  # of what generators made, which need a class if there is no sample
+        batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
+        inputs = {k: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])] for k, x in problem.inputs.items()}
+        last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
+        if self.special is not None:
+            here = np.random.default_rng(self.seed + 1).random(self.shape) < 0.2
+            inputs[problem.case.first] = np.where(here, dtype.type(self.special), inputs[problem.case.first])
+        if half:
+            with np.errstate(over="ignore"):
+                inputs = {k: x.astype(self.dtype).astype(x.dtype) for k, x in inputs.items()}
+        return replace(problem, inputs={k: np.ascontiguousarray(x).reshape(x.shape) for k, x in inputs.items()}).with_(
+            problem.options | last
+        )
 
     def common(self, problem):
         """The arguments that every loss takes, without `out`."""
-        common = {"reduction": self.reduction}
-        if self.weights:
-            common["sample_weight"] = self.weights.array(problem.batch, self.seed)
-        if self.normalizer is not None:
-            common["normalizer"] = self.normalizer
-        return common
+        common = {"reduction": self.reduction, "normalizer": self.normalizer}
+        return common | {"sample_weight": self.weights and self.weights.array(problem.batch, self.seed)}
 
-    @contextlib.contextmanager
-    def machine(self, threads=None):
-        """Run at the CPU level of the call, in parallel from the first tile on, and in small tiles of a batch."""
-        before = cpu_threads._requested, kernels.level, policy.SERIAL, policy.STREAM_BYTES
-        if self.level and self.level != kernels.level:
-            kernels.select(self.level)
-        cpu_threads._requested = threads or self.threads
-        policy.SERIAL = 0 if cpu_threads._requested > 1 else before[2]
-        policy.STREAM_BYTES = 0 if self.streams and not threads else before[3]
-        try:
-            yield
-        finally:
-            cpu_threads._requested, level, policy.SERIAL, policy.STREAM_BYTES = before
-            if kernels.level != level:
-                kernels.select(level)
-
-    def arguments(self, problem, common):
-        """The same arguments by name, in other layouts, other dtypes and fenced memory; and the memory."""
+    def arguments(self, problem):
+        """The same arguments by name, as the call has them; and the memory in which they lie."""
         fences = Fences(self.at_end)
-        arguments = problem.inputs | problem.options | common
-        if self.hidden and "sample_weight" in common:
+        arguments = problem.inputs | problem.options | self.common(problem)
+        if self.hidden and self.weights:
             hide(problem, arguments)
         for name, x in arguments.items():
-            if name in problem.inputs or isinstance(x, np.ndarray):
-                x = np.asarray(x)
-                x = x.astype(same_numbers(x, self.dtypes.get(name, x.dtype)))
+            if isinstance(x, np.ndarray):
+                half = self.dtype in HALVES and name in problem.inputs and x.dtype.kind == "f"
+                x = x.astype(self.dtype) if half else x.astype(same_numbers(x, self.dtypes.get(name, x.dtype)))
                 layout = self.layouts.get(name)
-                if not x.ndim or not x.size or layout == "as_list" and x.dtype.char not in "?ld":
-                    layout = None
-                arguments[name] = getattr(layouts, layout)(x) if layout else fences.copy(x)
+                unfit = {"as_list": x.dtype.char not in "?ld", "swapped": half, "as_memoryview": half}
+                plain = not x.size or not x.ndim or unfit.get(layout, layout is None)
+                arguments[name] = fences.copy(x) if plain else getattr(layouts, layout)(x)
         if self.out:
-            grad = problem.differentiated
-            structure = (grad, grad) if self.method == "grad_and_hess" else grad
-            new = (fences.copy(x) for x in leaves(like(structure)))
-            arrays = (x if where == "new" else arguments[where] for x, where in zip(new, self.out, strict=True))
-            arguments["out"] = nested(structure, arrays)
+            names = problem.case.differentiable * len(self.out)  # once more for the second derivatives
+            new = (fences.copy(np.full(problem.inputs[k].shape, np.nan, self.dtype)) for k in names)
+            arrays = [x if where == "new" else arguments[where] for where, x in zip(self.out, new, strict=False)]
+            arguments["out"] = structured(arrays, self.method, len(problem.case.differentiable))
         return arguments, fences
 
+    def run(self, arguments):
+        """Run on several threads from the first element on."""
+        remember(self)
+        loss = self.case.loss
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "_requested", self.threads)
+            patch.setattr(policy, "SERIAL", 0 if self.threads > 1 else policy.SERIAL)
+            patch.setattr(policy, "STREAM_BYTES", 0 if self.past_caches else policy.STREAM_BYTES)
+            return (loss if self.method == "value" else getattr(loss, self.method))(**arguments)
 
-def nested(structure, arrays):
-    """Arrays from an iterator, in tuples like those of a structure."""
-    return tuple(nested(x, arrays) for x in structure) if isinstance(structure, tuple) else next(arrays)
 
-
-def shape_of_batch(case, shape, axis):
-    return tuple(np.delete(shape, axis).tolist()) if case.has_axis else tuple(shape)
+def structured(arrays, method, gradients):
+    """Arrays as `out` takes them."""
+    parts = [tuple(arrays[k : k + gradients]) for k in range(0, len(arrays), gradients)]
+    parts = tuple(x if gradients > 1 else x[0] for x in parts)
+    return parts if method == "grad_and_hess" else parts[0]
 
 
 def same_numbers(x, dtype):
-    """dtype, if it holds the elements of x exactly; else that of x, and of class indices if they were no integers."""
+    """dtype, if it holds the elements of x exactly, and class indices as integers; else that of x."""
+    kind = np.dtype(dtype).kind
     with np.errstate(all="ignore"):
         same = x.astype(dtype).astype(x.dtype).tobytes() == x.tobytes()
-    kind = np.dtype(dtype).kind
     return dtype if same and (x.dtype.kind == "f" or kind == "i" or kind == "u" and np.all(x >= 0)) else x.dtype
+
+
+def counting(problem, weight):
+    """Which elements of the unreduced loss have a weight."""
+    return np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(problem.batch) - weight.ndim)) != 0, problem.batch)
 
 
 def hide(problem, arguments):
     """Write nonsense into what has weight 0."""
-    weight = arguments["sample_weight"]
-    ignored = np.broadcast_to(
-        weight.reshape(weight.shape + (1,) * (len(problem.batch) - weight.ndim)) == 0, problem.batch
-    )
+    counts = counting(problem, arguments["sample_weight"])
     for declared in problem.case.declaration.inputs:
-        x = arguments[declared.name]
-        if declared.shape == "number":
-            continue
-        where = ignored
+        x, here = problem.inputs[declared.name], counts
         if x.shape == problem.pred.shape and problem.axis is not None:
-            where = np.broadcast_to(np.expand_dims(ignored, problem.axis), x.shape)
-        elif x.ndim < ignored.ndim:  # an element for several losses
-            where = ignored.all(axis=tuple(range(x.ndim, ignored.ndim)))
-        if x.dtype.kind == "i" and not HIDDEN_LABELS:
-            continue
-        nonsense = [np.nan, np.inf, -7.0] if x.dtype.kind == "f" else [-(2**40), 2**40, -1]
-        arguments[declared.name] = np.where(where, np.resize(nonsense, x.shape).astype(x.dtype), x)
+            here = np.broadcast_to(np.expand_dims(counts, problem.axis), x.shape)
+        elif x.ndim < counts.ndim:  # an element for several losses
+            here = counts.any(axis=tuple(range(x.ndim, counts.ndim)))
+        if declared.shape != "number":
+            nonsense = [np.nan, np.inf, -7.0] if x.dtype.kind == "f" else [-(2**40), 2**40, -1]
+            arguments[declared.name] = np.where(here, x, np.resize(nonsense, x.shape).astype(x.dtype))

@@ -1,7 +1,4 @@
-"""Ways to spoil a good call. Each changes one argument, and returns its name, or None if it does not apply.
-
-`arguments` are those of the call by name, in arrays of its own.
-"""
+"""Ways to spoil a good call."""
 
 import inspect
 
@@ -11,9 +8,7 @@ from fastloss._core.request.domains import Domain
 from tests.losses.cases import LIMITS, NUMBERS, limits
 from tests.losses.comparing import leaves
 
-from .calls import nested
-
-FAULTS = {}
+from .calls import counting, structured
 
 #: Elements outside of a domain.
 OUTSIDE = {
@@ -24,191 +19,91 @@ OUTSIDE = {
     Domain.ZERO_OR_ONE: [-1.0, 0.5, np.nan, np.inf],
 }
 WRONG_DTYPES = ["complex64", "object", "U3", "S3", "M8[s]", "m8[s]", [("a", float)]]
-
-
-def fault(spoil):
-    FAULTS[spoil.__name__] = spoil
-    return spoil
+WRONG = {
+    "axis": [4, -5, 2**70, 0.5, None, "1", True],
+    "reduction": ["all", None, 1, "Mean", ["mean"]],
+    "normalizer": [0, -1.0, np.nan, np.inf, "1", [1.0], True, 1j],
+    "weights": [None, 1.0],
+}
 
 
 def pick(rng, values):
     return values[rng.integers(len(values))]
 
 
-def names_of_arrays(arguments):
-    return [k for k, x in arguments.items() if isinstance(x, np.ndarray)]
-
-
-@fault
-def wrong_dtype(rng, problem, arguments):
-    name = pick(rng, names_of_arrays(arguments))
-    wrong = WRONG_DTYPES + ["?", "i4", "u8"] * (name == problem.case.first)
-    arguments[name] = np.zeros(arguments[name].shape, pick(rng, wrong))
-    return name
-
-
-@fault
-def no_array(rng, problem, arguments):
-    name = pick(rng, list(problem.inputs))
-    arguments[name] = pick(rng, [None, "1", [[1.0], [1.0, 2.0]], {}, object(), np.ma.masked_array(arguments[name])])
-    return name
-
-
-@fault
-def wrong_shape(rng, problem, arguments):
-    """One length is another, or there is one axis too many."""
-    others = [k for k in names_of_arrays(arguments) if k != problem.case.first]
-    if not others:
-        return None
-    name = pick(rng, others)
-    x = arguments[name]
-    shape = list(x.shape)
-    if shape and rng.random() < 0.5:
-        axis = rng.integers(len(shape))
-        whole = problem.batch if name == "sample_weight" else problem.pred.shape
-        shape[axis] = max(shape[axis], *whole) + 2
-    else:
-        shape.append(problem.pred.size + 2)
-    arguments[name] = np.resize(x if x.size else [1], shape).astype(x.dtype)
-    return name
-
-
-@fault
-def outside_domain(rng, problem, arguments):
-    """One element, and the message says which."""
+def spoil(rng, problem, arguments, method):
+    """Spoil one of the arguments. Return what the message of the error has to contain; None if nothing was spoilt."""
     case = problem.case
-    names = [k for k, d in case.domains.items() if d in OUTSIDE and arguments[k].size]
-    if not names or case.family == "terms":
+    declared = inspect.signature(case.loss).parameters
+    name = pick(rng, [*declared, "weights"])
+    x = arguments.get(name)
+    if isinstance(x, np.ndarray):
+        if rng.random() < 0.5:
+            return spoil_element(rng, problem, arguments, name)
+        wrong = [np.zeros(x.shape, dtype) for dtype in WRONG_DTYPES]
+        wrong += [np.ma.masked_array(x)] * (x.dtype.kind == "f")
+        if name == case.first:
+            wrong += [np.zeros(x.shape, "i4"), np.zeros(x.shape, "?")]
+        else:
+            size = problem.pred.size + 2
+            wrong += [np.ones((*x.shape, size), x.dtype)]
+            wrong += [np.ones((*x.shape[:k], size, *x.shape[k + 1 :]), x.dtype) for k in range(x.ndim)]
+        if name in problem.inputs:
+            wrong += [None, "1", [[1.0], [1.0, 2.0]], {}, object()]
+    elif name == "out":
+        return spoil_out(rng, problem, arguments, method)
+    elif LIMITS.keys() & {name, (case.name, name)} and limits(case.name, name):
+        wrong = [*NUMBERS[limits(case.name, name)], 10**400, "1", b"1", True, 1j, [1.0], object()]
+    elif name in declared and type(declared[name].default) is bool:
+        wrong = [0, 1, None, "yes", 0.5]
+    elif name == "normalizer" and arguments["reduction"] != "mean":
+        wrong = [1.0]
+    else:
+        wrong = WRONG.get(name, [])
+    if not wrong:
         return None
-    name = pick(rng, names)
-    x = arguments[name]
-    place = tuple(int(rng.integers(n)) for n in x.shape)
-    axis = problem.axis if x.ndim == problem.pred.ndim else None
-    if not counts(arguments, tuple(np.delete(place, axis)) if axis is not None else place, problem.batch):
+    arguments[name] = pick(rng, wrong)
+    return name
+
+
+def spoil_element(rng, problem, arguments, name):
+    """Put one element outside of its domain. The message says which."""
+    case, x = problem.case, arguments[name]
+    place = tuple(int(rng.integers(max(n, 1))) for n in x.shape)
+    if name.endswith("weight"):
+        wrong = [-1.0, np.nan, np.inf, -np.inf]
+    elif name == "target" and case.class_indices:
+        classes = problem.pred.shape[problem.axis]
+        wrong = [-1, -2, classes, classes + 1, 2**31, 2**32, -(2**63)]
+        wrong = [k for k in wrong if k != arguments.get("ignore_index", -100)]
+    else:
+        wrong = OUTSIDE.get(case.domains.get(name), [])
+    of_terms = case.family == "terms" and name == case.first  # it depends on the target whether an element counts
+    if not x.size or not wrong or of_terms:
         return None
-    x[place] = pick(rng, OUTSIDE[case.domains[name]])
+    if arguments["sample_weight"] is not None and not name.endswith("weight"):
+        without_axis = [k for k in range(x.ndim) if x.ndim == len(problem.batch) or k != problem.axis]
+        if not np.all(counting(problem, arguments["sample_weight"])[tuple(place[k] for k in without_axis)]):
+            return None
+    x[place] = pick(rng, wrong)
     return f"{name}[{', '.join(map(str, place))}]" if place else name
 
 
-@fault
-def wrong_class(rng, problem, arguments):
-    if not problem.case.class_indices or not problem.target.size:
-        return None
-    x = arguments["target"]
-    place = tuple(int(rng.integers(n)) for n in x.shape)
-    if not counts(arguments, place, problem.batch):
-        return None
-    classes = problem.pred.shape[problem.axis]
-    ignored = arguments.get("ignore_index", -100)
-    x[place] = pick(rng, [k for k in (-1, -2, classes, classes + 1, 2**31, 2**32, -(2**63)) if k != ignored])
-    return f"target[{', '.join(map(str, place))}]" if place else "target"
-
-
-@fault
-def wrong_weight(rng, problem, arguments):
-    names = [k for k in names_of_arrays(arguments) if k.endswith("weight") and arguments[k].size]
-    if not names:
-        return None
-    name = pick(rng, names)
-    x = arguments[name]
-    place = tuple(int(rng.integers(n)) for n in x.shape)
-    x[place] = pick(rng, [-1.0, np.nan, np.inf, -np.inf])
-    return f"{name}[{', '.join(map(str, place))}]" if place else name
-
-
-def counts(arguments, place, batch):
-    """Whether the element of the loss, or all elements that an element of an input belongs to, have a weight."""
-    weight = arguments.get("sample_weight")
-    if weight is None:
-        return all(n > 0 for n in batch)
-    return np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(batch) - weight.ndim)), batch)[place].all()
-
-
-def parameters(case, condition):
-    """The names of the parameters of a loss whose declarations meet a condition."""
-    declared = inspect.signature(case.loss).parameters.values()
-    return [x.name for x in declared if x.default is not x.empty and condition(x)]
-
-
-@fault
-def wrong_number(rng, problem, arguments):
-    loss = problem.case.name
-    names = parameters(problem.case, lambda x: {x.name, (loss, x.name)} & LIMITS.keys() and limits(loss, x.name))
-    if not names:
-        return None
-    name = pick(rng, names)
-    arguments[name] = pick(rng, [*NUMBERS[limits(loss, name)], 10**400, "1", b"1", True, 1j, [1.0], object()])
-    return name
-
-
-@fault
-def wrong_flag(rng, problem, arguments):
-    names = parameters(problem.case, lambda x: type(x.default) is bool)
-    if not names:
-        return None
-    name = pick(rng, names)
-    arguments[name] = pick(rng, [0, 1, None, "yes", 0.5])
-    return name
-
-
-@fault
-def wrong_axis(rng, problem, arguments):
-    if not problem.case.takes_axis:
-        return None
-    ndim = problem.pred.ndim
-    arguments["axis"] = pick(rng, [ndim, -ndim - 1, 2**70, 0.5, None, "1", True])
-    return "axis"
-
-
-@fault
-def wrong_common(rng, problem, arguments):
-    wrong = {
-        "reduction": ["all", None, 1, "Mean", ["mean"]],
-        "normalizer": [0, -1.0, np.nan, np.inf, "1", [1.0], True, 1j],
-        "weights": [None, 1.0],
-    }
-    name = pick(rng, list(wrong))
-    arguments[name] = pick(rng, wrong[name])
-    if name == "normalizer":
-        arguments["reduction"] = "mean"
-    return name
-
-
-@fault
-def no_normalizer(rng, problem, arguments):
-    arguments |= {"reduction": pick(rng, ["sum", "none"]), "normalizer": 1.0}
-    return "normalizer"
-
-
-@fault
-def wrong_out(rng, problem, arguments):
-    """One of the arrays of `out` is none to write into."""
+def spoil_out(rng, problem, arguments, method):
+    """Make one of the arrays of `out` none to write into, or let the first one overlap the first input."""
     arrays = leaves(arguments.get("out", ()))
     if not arrays:
         return None
     k = int(rng.integers(len(arrays)))
-    x = arrays[k]
-    wide = np.empty((*x.shape, 2), x.dtype)
-    frozen = x.copy()
+    x, first = arrays[k], arguments[problem.case.first]
+    wide, frozen = np.empty((*x.shape, 2), x.dtype), x.copy()
     frozen.flags.writeable = False
-    wrong = [x.tolist(), np.zeros(x.shape, "i4"), x.astype(x.dtype.newbyteorder()), np.ma.masked_array(x), wide, frozen]
+    wrong = [x.tolist(), np.zeros(x.shape, "i4"), np.ma.masked_array(x), wide, frozen]
     if x.size > 1:
-        wrong += [np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape), wide[..., 0]]
-    arrays[k] = wrong[int(rng.integers(len(wrong)))]
-    arguments["out"] = nested(arguments["out"], iter(arrays))
-    return "out"
-
-
-@fault
-def overlapping_out(rng, problem, arguments):
-    """The first array of `out` begins one element before the first input."""
-    first = problem.case.first
-    x, arrays = arguments[first], leaves(arguments.get("out", ()))
-    if not arrays or x.size < 2:
-        return None
-    memory = np.zeros(x.size + 1, x.dtype)
-    arguments[first] = memory[1:].reshape(x.shape)
-    arguments[first][...] = x
-    arrays[0] = memory[:-1].reshape(x.shape)
-    arguments["out"] = nested(arguments["out"], iter(arrays))
+        wrong += [wide[..., 0], np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)]
+    arrays[k] = pick(rng, wrong)
+    if first.size > 1 and rng.random() < 0.3:
+        arrays[k], memory = x, np.concatenate([[0], first.reshape(-1)]).astype(first.dtype)
+        arrays[0], arguments[problem.case.first] = memory[:-1].reshape(first.shape), memory[1:].reshape(first.shape)
+    arguments["out"] = structured(arrays, method, len(problem.case.differentiable))
     return "out"

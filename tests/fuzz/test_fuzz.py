@@ -1,12 +1,15 @@
 """Any call of any loss is right, or it is refused. `just fuzz MINUTES` looks for calls that are neither.
 
-A failing example is printed as `Call(...)`: give it to `check` in a test.
+A failing call is printed as `Call(...)`: paste it into a test, as the argument of `check`. The names inf and nan are
+those of the module math.
 """
 
 import contextlib
+import math
 import os
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,50 +17,37 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastloss._core.calls import policy
+from fastloss._core.calls.kernels import kernels
+from fastloss._core.cpu import threads
 from tests.losses.comparing import assert_same_bits, leaves
 from tests.losses.support import LOSSES
 
-from .faults import FAULTS
+from .calls import HALVES
+from .faults import spoil
 from .strategies import calls
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 #: `just fuzz` sets the number of examples, and a random seed. Without it, every short run takes the same examples.
 EXAMPLES = int(os.environ.get("FASTLOSS_FUZZ_EXAMPLES", 0))
-FUZZING = settings(
-    max_examples=EXAMPLES or 100,
-    derandomize=not EXAMPLES,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
 FAMILIES = sorted({loss.declaration.family for loss in LOSSES.values()})
 
 
-def expected_of(call):
-    """The results of the call in its plainest form, after a comparison with the definition."""
-    names = call.method.split("_and_")
-    with call.machine(threads=1):
-        problem = call.problem()
-        common = call.common(problem)
-        if call.comparable:
-            # Whether something overflows depends on weights and on the dtype of the sum.
-            of_losses = {"reduction": "none"} if call.special else common
-            results = getattr(problem, call.method)(**of_losses)
-            results = dict(zip(names, results if len(names) > 1 else [results], strict=True))
-            problem.assert_results(results, problem.expected(**of_losses), call.ulp)
-        return problem, common, getattr(problem, call.method)(**common)
+def fuzzing(share):
+    """The settings of a test that needs this share of the examples."""
+    return settings(
+        max_examples=math.ceil(share * (EXAMPLES or 60)),
+        derandomize=not EXAMPLES,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
-def run(call, arguments):
-    loss = LOSSES[call.loss]
-    with call.machine():
-        return (loss if call.method == "value" else getattr(loss, call.method))(**arguments)
-
-
-def copies(arguments, but=()):
-    """What inputs and weights hold; without results and the inputs that these were written over."""
-    return tuple(np.array(x) for k, x in arguments.items() if isinstance(x, np.ndarray) and k not in ("out", *but))
+def copies(arguments, without=()):
+    """Copies of the given arrays, but of those that results are written to."""
+    return tuple(np.array(x) for k, x in arguments.items() if isinstance(x, np.ndarray) and k not in ("out", *without))
 
 
 def assert_same(actual, expected, signs=True):
@@ -66,67 +56,73 @@ def assert_same(actual, expected, signs=True):
         assert type(x) is type(y)
         x, y = np.asarray(x), np.asarray(y)
         assert x.dtype == y.dtype and x.shape == y.shape
-        different = (x != y) & ~(np.isnan(x) & np.isnan(y))
-        if signs:
-            different |= np.signbit(x) != np.signbit(y)
-            different &= ~np.isnan(x)
-        assert not different.any(), f"at {np.argwhere(different)[0]}: {x[different][0]!r} is not {y[different][0]!r}"
+        differ = (x != y) | signs & (np.signbit(x) != np.signbit(y))
+        differ &= ~(np.isnan(x) & np.isnan(y))
+        assert not differ.any(), f"at {np.argwhere(differ)[0]}: {x[differ][0]!r} is not {y[differ][0]!r}"
+
+
+def expected_of(call, problem):
+    """The results of the call in its plainest form, after a comparison with the definition."""
+    if call.level != kernels.level:
+        kernels.select(call.level)
+    common, names = call.common(problem), call.method.split("_and_")
+    if call.comparable:
+        # Whether special numbers overflow depends on weights and on the dtype of the sum.
+        of_losses = common if call.special is None else {"reduction": "none"}
+        results = getattr(problem, call.method)(**of_losses)
+        results = dict(zip(names, results if len(names) > 1 else [results], strict=True))
+        if call.special is not None and math.isnan(call.special):
+            results.pop("hess", None)  # value and gradient have to be NaN, but not the second derivative
+        problem.assert_results(results, problem.expected(**of_losses), ulp=24)
+    return rounded(getattr(problem, call.method)(**common), call.dtype)
+
+
+def rounded(result, dtype):
+    """Results in half precision are those of float32, rounded."""
+    if isinstance(result, tuple):
+        return tuple(rounded(x, dtype) for x in result)
+    with np.errstate(over="ignore"):
+        return result.astype(dtype) if dtype in HALVES and isinstance(result, np.ndarray) else result
 
 
 def check(call):
     """Assert that the call is right, whatever its layout, its threads, its memory."""
-    problem, common, expected = expected_of(call)
-    arguments, fences = call.arguments(problem, common)
-    before = copies(arguments, call.out or ())
-    result = run(call, arguments)
+    problem = call.problem()
+    expected = expected_of(call, problem)
+    arguments, fences = call.arguments(problem)
+    before = copies(arguments, call.out)
+    result = call.run(arguments)
     assert_same(result, expected, signs=not call.hidden)
     if call.out:
         received = result[1] if call.method == "value_and_grad" else result
         assert all(a is b for a, b in zip(leaves(received), leaves(arguments["out"]), strict=True))
-    assert_same_bits(copies(arguments, call.out or ()), before)
+    assert_same_bits(copies(arguments, call.out), before)
     fences.assert_untouched()
 
 
-def check_refused(call, fault):
-    """Assert that the spoiled call raises an error that names the argument, and has changed nothing."""
-    plain = replace(call, layouts={}, dtypes={}, hidden=False)
-    problem = plain.problem()
-    arguments, fences = plain.arguments(problem, plain.common(problem))
-    name = FAULTS[fault](np.random.default_rng(call.seed), problem, arguments)
+def check_refused(call):
+    """Assert that the spoilt call raises an error that names the argument, and has changed nothing."""
+    call = replace(call, layouts={}, dtypes={}, hidden=False)
+    problem = call.problem()
+    arguments, fences = call.arguments(problem)
+    name = spoil(np.random.default_rng(call.seed), problem, arguments, call.method)
     if name is None:
         return
     before = copies(arguments)
     with pytest.raises((TypeError, ValueError)) as error:
-        run(call, arguments)
-    assert re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error.value)), str(error.value)
+        call.run(arguments)
+    assert re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error.value)), f"{name}: {error.value}"
     assert_same_bits(copies(arguments), before)
     fences.assert_untouched()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@FUZZING
-@given(data=st.data())
-def test_any_call_is_right(family, data):
-    check(data.draw(calls([k for k, x in LOSSES.items() if x.declaration.family == family])))
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-@FUZZING
-@given(call=calls())
-def test_any_spoiled_call_is_refused(fault, call):
-    check_refused(call, fault)
-
-
 def check_raced(call):
     """Assert that a call stays inside its arrays while another thread writes nonsense into them."""
-    problem = call.problem()
-    arguments, fences = replace(call, layouts={}).arguments(problem, call.common(problem))
+    arguments, fences = replace(call, layouts={}).arguments(call.problem())
     arrays = [x for k, x in arguments.items() if isinstance(x, np.ndarray) and k != "out"]
-    good = [x.copy() for x in arrays]
-    stop = threading.Event()
+    good, stop, rng = copies(arguments), threading.Event(), np.random.default_rng(call.seed)
 
     def scribble():
-        rng = np.random.default_rng(call.seed)
         while not stop.is_set():
             for x, before in zip(arrays, good, strict=True):
                 x[...] = before if rng.random() < 0.5 else rng.integers(-(2**7), 2**7 - 1, x.shape).astype(x.dtype)
@@ -136,14 +132,56 @@ def check_raced(call):
     try:
         for _ in range(10):
             with contextlib.suppress(ValueError):
-                run(call, arguments)
+                call.run(arguments)
     finally:
         stop.set()
         other.join()
     fences.assert_untouched()
 
 
-@FUZZING
+def check_together(calls):
+    """Assert that calls change no bit of each other, in threads of Python and in a forked child."""
+    problems = [call.problem() for call in calls]
+    results = [getattr(x, call.method)(**call.common(x)) for x, call in zip(problems, calls, strict=True)]
+
+    def again(k):
+        call = calls[k % len(calls)]
+        problem = problems[k % len(calls)]
+        assert_same(getattr(problem, call.method)(**call.common(problem)), results[k % len(calls)])
+        return True
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(threads, "_requested", calls[0].threads)
+        patch.setattr(policy, "SERIAL", 0)
+        assert all(pool.map(again, range(40)))
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os._exit(0 if all(map(again, range(len(calls)))) else 1)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "wrong in a forked child"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@fuzzing(1)
+@given(data=st.data())
+def test_any_call_is_right(family, data):
+    check(data.draw(calls([k for k, x in LOSSES.items() if x.declaration.family == family])))
+
+
+@fuzzing(3)
+@given(call=calls())
+def test_any_spoilt_call_is_refused(call):
+    check_refused(call)
+
+
+@fuzzing(0.3)
 @given(call=calls().filter(lambda call: call.threads > 1))
 def test_any_call_stays_in_its_memory_while_its_arrays_change(call):
     check_raced(call)
+
+
+@fuzzing(0.3)
+@given(some=st.lists(calls(), min_size=1, max_size=4))
+def test_calls_at_the_same_time_are_right(some):
+    check_together(some)

@@ -66,7 +66,11 @@ def expected_of(call, problem):
     if call.level != kernels.level:
         kernels.select(call.level)
     common, names = call.common(problem), call.method.split("_and_")
-    if call.comparable:
+    if call.method == "normalizer":
+        common |= {"reduction": "mean", "normalizer": None}
+        weights = problem.normalizer(**common)
+        assert_same(problem.value(**common | {"normalizer": weights or None}), problem.value(**common))
+    elif call.comparable:
         # Whether special numbers overflow depends on weights and on the dtype of the sum.
         of_losses = common if call.special is None else {"reduction": "none"}
         results = getattr(problem, call.method)(**of_losses)

@@ -362,11 +362,11 @@ def perceptron(z, t):
 
 
 def l1(w, strength=1.0):
-    return strength * np.abs(w), strength * np.sign(w), np.zeros_like(w)
+    return times(strength, np.abs(w)), strength * np.sign(w), np.zeros_like(w)
 
 
 def l2(w, strength=1.0):
-    return strength / 2 * w**2, strength * w, np.full_like(w, strength)
+    return times(strength / 2, w**2), times(strength, w), np.full_like(w, strength)
 
 
 def elastic_net(w, strength=1.0, l1_ratio=0.5):

@@ -17,7 +17,7 @@
  * (branch-free special cases). The polynomials are our own: minimax fits (Remez exchange in 60 digits) of the relative
  * error of the function, rounded to the type. The error given is that after rounding.
  *
- * Errors in ulp: the table at the top of tests/test_vecmath.py.
+ * Errors in ulp: the table at the top of tests/machine/vecmath.py.
  */
 #ifndef FASTLOSS_VECMATH_H
 #define FASTLOSS_VECMATH_H
@@ -494,7 +494,7 @@ VM_INLINE double vm_x_minus_log1p_d(double x) {
     return x < (double)INFINITY ? gap : x;
 }
 
-/* d - log x for x in (0, 1], where d = x - 1 is known better than x tells: f is from d, and from x only where it is so
+/* d - log x for normal x in (0, 1], where d = x - 1 is known better than x tells: f is from d, and from x only where it is so
  * small that x tells more. */
 VM_INLINE float vm_gap_near_one_f(float x, float d) {
     const int32_t k = (int32_t)(VM_THREE_HALVES_BITS_F - vm_bits_f(x)) >> 23;

@@ -140,7 +140,7 @@ cdef inline floating log1p_and_gap(floating x, floating* gap) noexcept nogil:
 
 
 cdef inline floating gap_near_one(floating x, floating d) noexcept nogil:
-    """d - log(x) of x in (0, 1] or NaN, with d = x - 1 more accurate than x is."""
+    """d - log(x) of normal x in (0, 1] or NaN, with d = x - 1 more accurate than x is."""
     return vm_gap_near_one_f(x, d) if floating is float else vm_gap_near_one_d(x, d)
 
 

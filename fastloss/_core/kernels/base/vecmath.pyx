@@ -18,6 +18,7 @@ FUNCTIONS = (
     "log_sigmoid",
     "x_minus_log1p",
     "lgamma1p",
+    "log1p_beside_gap",
 )
 FUNCTIONS_OF_TWO = (
     "log_near_one",
@@ -27,12 +28,17 @@ FUNCTIONS_OF_TWO = (
     "pow",
     "expm1_minus_x",
     "expm1_from",
+    "exp_difference",
+    "exp_beside_fall",
+    "fall",
+    "gap_near_one",
 )
 
 
 # One loop a function, since a call through a pointer would not vectorise.
 cdef void apply(int function, const floating *x, const floating *y, floating *out, cnp.npy_intp n) noexcept nogil:
     cdef cnp.npy_intp i
+    cdef floating beside
     if function == 0:
         for i in range(n):
             out[i] = exp(x[i])
@@ -71,25 +77,40 @@ cdef void apply(int function, const floating *x, const floating *y, floating *ou
             out[i] = lgamma1p(x[i])
     elif function == 12:
         for i in range(n):
-            out[i] = log_near_one(x[i], y[i])
+            out[i] = log1p_and_gap(x[i], &beside)
     elif function == 13:
         for i in range(n):
-            out[i] = exp_of_product(x[i], y[i])
+            out[i] = log_near_one(x[i], y[i])
     elif function == 14:
         for i in range(n):
-            out[i] = log_cosh(x[i], y[i])
+            out[i] = exp_of_product(x[i], y[i])
     elif function == 15:
         for i in range(n):
-            out[i] = tanh_from(x[i], y[i])
+            out[i] = log_cosh(x[i], y[i])
     elif function == 16:
         for i in range(n):
-            out[i] = pow(x[i], y[i])
+            out[i] = tanh_from(x[i], y[i])
     elif function == 17:
         for i in range(n):
-            out[i] = expm1_minus_x(x[i], y[i])
+            out[i] = pow(x[i], y[i])
     elif function == 18:
         for i in range(n):
+            out[i] = expm1_minus_x(x[i], y[i])
+    elif function == 19:
+        for i in range(n):
             out[i] = expm1_from(x[i], y[i])
+    elif function == 20:
+        for i in range(n):
+            out[i] = exp_difference(x[i], y[i])
+    elif function == 21:
+        for i in range(n):
+            out[i] = exp_difference_and_fall(x[i], y[i], &beside)
+    elif function == 22:
+        for i in range(n):
+            exp_difference_and_fall(x[i], y[i], &out[i])
+    elif function == 23:
+        for i in range(n):
+            out[i] = gap_near_one(x[i], y[i])
 
 
 def evaluate(name, cnp.ndarray x not None, cnp.ndarray out not None, cnp.ndarray y=None):

@@ -64,6 +64,14 @@ docs: build
 vectorisation: build
     {{ python }} -m benchmarks vectorisation
 
+# Build a copy with sanitizers and run tests in it. kind: address (with undefined behaviour) or thread
+sanitize kind="address" *args:
+    bash .ci/sanitize "$@"
+
+# Compare the functions of vecmath.h with a wider type on every float32, at every CPU level: minutes for each function.
+exhaustive *args: build
+    {{ python }} -m pytest -m exhaustive --capture=no tests/machine/test_exhaustive.py "$@"
+
 # Run what continuous integration runs, in clean clones of the last commit. Uncommitted changes are left out.
 ci:
     bash .ci/run

@@ -1,7 +1,7 @@
 """Build the compiled modules: each source is translated to C once, and a kernel is compiled once per CPU level.
 
-Everything else is declared in pyproject.toml. CC chooses the compiler (GCC or clang);
-FASTLOSS_OPENMP=0 builds without OpenMP.
+Everything else is declared in pyproject.toml. CC chooses the compiler (GCC or clang). CFLAGS come last, so they win
+over the flags below. FASTLOSS_OPENMP=0 builds without OpenMP.
 """
 
 import os
@@ -84,7 +84,7 @@ class build_modules(build_ext):
             },
         )
         openmp = self.openmp_flags()
-        extra = openmp + self.compilers_own_flags()
+        extra = openmp + self.compilers_own_flags() + os.environ.get("CFLAGS", "").split()
         for ext in self.extensions:
             translated = ext.source.with_suffix(".c")
             module = ext.name.rpartition(".")[2]

@@ -171,11 +171,10 @@ def softmax_focal(
 
     With p = softmax(`pred`) along `axis`, target distribution t and class weights w (1 without `class_weight`)::
 
-        p_t  = sum_c t_c p_c
-        loss = -M (1 - p_t)^gamma log p_t
+        loss = -sum_c w_c t_c (1 - p_c)^gamma log p_c
 
-    M is sum_c w_c t_c, or 1 without `class_weight`. A class index stands for a one-hot t: 1 in its class and 0
-    elsewhere. Class index and one-hot target give the same loss. For a class index y, p_t is p_y and M is w_y.
+    A class index stands for a one-hot t: 1 in its class and 0 elsewhere. Class index and one-hot target give the same
+    loss. For a class index y, it is -w_y (1 - p_y)^gamma log p_y.
 
     Parameters
     ----------
@@ -185,11 +184,11 @@ def softmax_focal(
         loss and the gradient of its sample NaN.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
-        [0, 1], in the shape of `pred`. An index that is neither a class nor `ignore_index`, and a probability that is
-        NaN or outside [0, 1], raise ValueError.
+        [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
+        and a probability that is NaN or outside [0, 1], raise ValueError.
     gamma : float, default 2.0
-        Exponent, finite and >= 0. The larger it is, the less weight easy samples have. With gamma=0 and class indices,
-        the loss is `cross_entropy`. Multiples of 1/2 up to 7.5 are fastest.
+        Exponent, finite and >= 0. The larger it is, the less weight easy samples have. With gamma=0, the loss is
+        `cross_entropy`. Multiples of 1/2 up to 7.5 are fastest.
     axis : int, default -1
         The class axis. The unreduced loss has the shape of `pred` without it.
     class_weight : array_like, optional
@@ -201,16 +200,17 @@ def softmax_focal(
 
     Notes
     -----
-    * Mean: the denominator is the sum of sample_weight times M over the samples that are not ignored. So `class_weight`
-      enters the denominator, and `alpha` of `sigmoid_focal` does not. Object detectors divide by the number of
-      positives instead: `normalizer=max(n_positive, 1)`, see the second example.
+    * Mean: the denominator is the same as in `cross_entropy`. So `class_weight` enters the denominator, and `alpha` of
+      `sigmoid_focal` does not. Object detectors divide by the number of positives instead:
+      `normalizer=max(n_positive, 1)`, see the second example.
     * Gradient for a class index y: w_y (1 - p_y)^gamma (1 - gamma p_y log(p_y) / (1 - p_y)) (p - t).
+    * Gradient in general: p sum_c A_c - A, where A_c = w_c t_c (1 - p_c)^gamma (1 - gamma p_c log(p_c) / (1 - p_c)).
     * Second derivative (the diagonal of the Hessian): it can be negative, because the loss is not convex for gamma > 0.
-    * Targets of several classes: the class weights multiply the loss of the whole sample, unlike in `cross_entropy`.
-      The probabilities p_c are added before the logarithm is taken, so gamma=0 is not `cross_entropy` for such targets.
-    * Accuracy: the computation is in log space. If p_t is too small for the dtype, the loss still grows with the
+    * Targets of several classes: with gamma=0, the minimum is at p = t, if t sums to 1 and there are no class weights.
+      A larger gamma moves it towards equal probabilities: for t = (0.3, 0.7) and gamma=2 it is at p = (0.42, 0.58).
+    * Accuracy: the computation is in log space. If p_c is too small for the dtype, the loss still grows with the
       distance of the logits, and the gradient is not 0.
-    * Special values: a probability p_t of 0 or 1 does not give NaN, whatever gamma is. A right class with a logit of
+    * Special values: a probability p_c of 0 or 1 does not give NaN, whatever gamma is. A right class with a logit of
       -inf costs inf, with a finite gradient.
     * Picture, in the repository: docs/curves/focal.svg
 
@@ -236,7 +236,8 @@ def softmax_focal(
     >>> round(fl.softmax_focal(logits, target, class_weight=[0.25, 0.75, 0.75], normalizer=max(n_positive, 1)), 4)
     0.0772
 
-    With two classes, it is `sigmoid_focal` of the difference of the logits, and `binary_focal` of its sigmoid.
+    With two classes and a class index, it is `sigmoid_focal` of the difference of the logits, and `binary_focal` of its
+    sigmoid.
     `class_weight=[1 - alpha, alpha]` takes the place of `alpha`:
 
     >>> z = np.array([0.5])

@@ -234,11 +234,15 @@ def test_softmax_focal_by_hand(dtype):
     assert_close(value, m**2 * n, 6)
     assert_close(grad, slope[:, np.newaxis] * d, 6)
     assert_close(hess, bend[:, np.newaxis] * d**2 + slope[:, np.newaxis] * p * (1 - p), 8, 1)
-    # Half of the first class, half of the second: p_t = 3/8, and the classes have the shares 1/3 and 2/3 in it.
-    value, grad = fl.softmax_focal.value_and_grad(z[:1], np.array([[0.5, 0.5, 0]], dtype), gamma=1)
-    n, m = -np.log(3 / 8), 5 / 8
-    assert_close(dtype(value), m * n, 6)
-    assert_close(grad[0], (m + n * (1 - m)) * (p[0] - [1 / 3, 2 / 3, 0]), 6)
+    value, grad, hess = everything(fl.softmax_focal, z[:1], np.array([[0.5, 0.5, 0]], dtype), gamma=1)
+    p = p[0]
+    n, m = -np.log(p), 1 - p
+    slope, bend = ([0.5, 0.5, 0] * x for x in (-(m + p * n), p * (2 - n)))  # by log p
+    assert_close(dtype(value), (m[0] * n[0] + m[1] * n[1]) / 2, 6)
+    assert_close(grad[0], slope - p * slope.sum(), 6, 1)
+    assert_close(hess[0], bend * (1 - 2 * p) + p**2 * bend.sum() - p * m * slope.sum(), 8, 1)
+    value = fl.softmax_focal(np.array([[1, 0, -1]], dtype), [[0.7, 0.2, 0.1]], gamma=0)
+    assert_close(dtype(value), 0.8076059644443803, 4)
 
 
 @each_dtype
@@ -254,11 +258,14 @@ def test_poly1_by_hand(dtype):
 @each_softmax
 def test_softmax_losses_without_their_term_are_cross_entropy(shape, loss, options):
     z, label = random_logits(shape)
+    probabilities, weight = np.random.default_rng(0).uniform(0, 1, shape), np.linspace(0, 2, shape[1])
     plain = {"gamma": 0} if loss is fl.softmax_focal else options | {"epsilon": 0}
     smooth = {k: v for k, v in plain.items() if k == "label_smoothing"}
-    expected = everything(fl.cross_entropy, z, label, axis=1, **smooth)
-    for a, b in zip(everything(loss, z, label, axis=1, **plain), expected, strict=True):
-        assert_close(a, b, 8, largest(b))
+    for target in (label, probabilities):
+        for more in ({}, {"class_weight": weight}, {"class_weight": weight, "reduction": "none"}):
+            expected = everything(fl.cross_entropy, z, target, axis=1, **smooth, **more)
+            for a, b in zip(everything(loss, z, target, axis=1, **plain, **more), expected, strict=True):
+                assert_close(a, b, 16, largest(b))
 
 
 @each_layout
@@ -307,7 +314,7 @@ def test_softmax_focal_in_both_tails(dtype, gamma):
 
 @each_dtype
 def test_softmax_focal_of_a_target_out_of_reach(dtype):
-    """The classes of a target far below the others share the pull as they would among themselves."""
+    """Classes of the target far below the others are pulled up as strongly as their part in the target says."""
     for shape in ((1, 4), (1, 200), (1, 4, 20)):
         for distance in (50, 70, 300, 1e4):
             z = np.full(shape, -INF, dtype)
@@ -315,22 +322,32 @@ def test_softmax_focal_of_a_target_out_of_reach(dtype):
             z[:, 2] = -distance
             z[:, 3] = -distance - 1
             t = np.zeros(shape)
-            t[:, 2:4] = 0.5
+            t[:, 2:4] = np.reshape([0.25, 0.75], (2,) + (1,) * (len(shape) - 2))
             value, grad = fl.softmax_focal.value_and_grad(z, t, axis=1, reduction="none")
-            share = 1 / (1 + np.exp(-1))
-            assert_close(value.ravel()[0], distance + np.log(4) - np.log(1 + np.exp(-1)), 8)
-            for c, expected in enumerate((0.5, 0.5, -share, share - 1)):
+            assert_close(value.ravel()[0], distance + np.log(2) + 0.75, 8)
+            for c, expected in enumerate((0.5, 0.5, -0.25, -0.75)):
                 assert_close(grad[:, c].ravel()[0], expected, 8)
 
 
-def test_softmax_focal_of_an_empty_target_is_ignored():
-    z = np.array([[1.0, 2.0], [NAN, 0.0]])
-    value, grad, hess = everything(fl.softmax_focal, z, np.zeros((2, 2)), reduction="none")
-    assert np.all(value == 0) and np.all(grad == 0) and np.all(hess == 0)
-    # The target's sum multiplies the loss, with class weights or without.
-    t = np.array([[0.25, 0.5]])
-    by_ones = fl.softmax_focal(z[:1], t, class_weight=np.ones(2), reduction="none")
-    assert_close(fl.softmax_focal(z[:1], t, reduction="none"), by_ones, 2)
+@each_layout
+def test_softmax_focal_of_an_empty_target(shape):
+    z, t = random_logits(shape)[0], np.zeros(shape)
+    for x in everything(fl.softmax_focal, z, t, axis=1, reduction="none"):
+        assert np.all(x == 0)
+    z[0] = NAN
+    for x in everything(fl.softmax_focal, z, t, axis=1, reduction="none"):
+        assert np.all(np.isnan(x[0])) and np.all(x[1:] == 0)
+    for x in everything(fl.softmax_focal, z, t, axis=1, reduction="none", class_weight=np.ones(shape[1])):
+        assert np.all(x == 0)
+
+
+@pytest.mark.parametrize("target", [[0.3, 0.7], [0.5, 0.5], [1.0, 0.0]])
+def test_without_focus_the_minimum_of_softmax_focal_is_at_the_target(target):
+    p = np.linspace(0.01, 0.99, 99)
+    z = np.stack([np.log(p), np.log(1 - p)], axis=1)
+    grad = fl.softmax_focal.grad(z, np.broadcast_to(target, z.shape), gamma=0)[:, 0]
+    apart = np.abs(p - target[0]) > 1e-9
+    assert np.all((grad * (p - target[0]))[apart] > 0) and np.all(np.abs(grad[~apart]) < 1e-15)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

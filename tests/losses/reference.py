@@ -403,30 +403,19 @@ def poly1_cross_entropy(z, t, w, target_weight, epsilon=1.0, label_smoothing=0.0
 
 
 def softmax_focal(z, t, w, target_weight, gamma=2.0):
-    p, not_p, minus_log_p, _ = softmax(z)
-    weight = (w * t).sum(axis=1, keepdims=True)
-    right, wrong = (t * p).sum(axis=1, keepdims=True), ((1 - t) * p).sum(axis=1, keepdims=True)
-    # The shares of the classes in sum t_c p_c, and its logarithm, by way of the largest p_c
-    finite = np.maximum(z, np.finfo(z.dtype).min)  # for classes that are all ruled out
-    rows = np.arange(len(z)), np.where(t > 0, finite, -np.inf).argmax(axis=1)
-    share = zero_or(t, np.exp(finite - finite[rows][:, np.newaxis]))
-    total = share.sum(axis=1, keepdims=True)
-    n = np.where(wrong < 0.5, -np.log1p(-wrong), minus_log_p[rows][:, np.newaxis] - np.log(total))
-    share = share / np.where(total == 0, 1, total)
-
-    power, per_wrong, n_right = wrong**gamma, np.where(wrong == 0, 1, n / wrong), times(right, n)
-    size = power * n + (1 if np.any(t * (1 - t)) else 0) * (gamma * power * per_wrong + power)
-    slope = power + gamma * times(right, per_wrong) * power
-    bend = 2 * right + (gamma - 1) * right * times(right, per_wrong) - n_right
-    bend = np.where(wrong == 0, 0, gamma * bend * wrong ** (gamma - 1))
-    others = sum_of_others(share)  # 1 - share
-    d = p * others - share * not_p
-    grad, hess = slope * d, bend * d**2 + slope * (p * not_p - share * others)
-    loss, size = zero_or(weight, power * n)[:, 0], zero_or(weight, size)[:, 0]
-    grad, hess = zero_or(weight, grad), zero_or(weight, hess)
+    """With A = q f'(log p) and B = q f''(log p): A_k (not p_k) - p_k sum of other A, and so on. Nothing cancels."""
+    p, not_p, n, _ = softmax(z)
+    q, power = w * t, not_p**gamma
+    ratio = np.where(p == 0, 0, np.where(not_p == 0, 1, n / not_p) * p)
+    by_not_p = np.where(not_p == 0, 0, gamma * not_p ** (gamma - 1))
+    slope = q * -power * (1 + gamma * ratio)
+    bend = q * by_not_p * (2 * p + ratio * ((gamma - 1) * p - not_p))
+    loss = times(q, times(power, n)).sum(axis=1)
+    grad = slope * not_p - p * sum_of_others(slope)
+    hess = bend * not_p**2 + p**2 * sum_of_others(bend) - p * not_p * slope.sum(axis=1, keepdims=True)
     condition = 1 + gamma / 2  # of a power of what is rounded
     of_derivatives = np.full_like(z, condition * size_of(grad, hess))
-    return Sized(loss, condition * size), Sized(grad, of_derivatives), Sized(hess, of_derivatives)
+    return Sized(loss, condition * loss), Sized(grad, of_derivatives), Sized(hess, of_derivatives)
 
 
 def multiclass_hinge(z, t, w, target_weight, margin=1.0, power=1):

@@ -43,8 +43,7 @@ def focal_in_torch(torch, z, target, gamma, weight):
     log_p = torch.log_softmax(z, 1)
     if target.ndim < z.ndim:
         target = torch.movedim(torch.nn.functional.one_hot(target, z.shape[1]), -1, 1).to(z.dtype)
-    log_hit = torch.logsumexp(log_p + torch.log(target), 1)
-    return -torch.tensordot(target, weight, ([1], [0])) * (1 - log_hit.exp()) ** gamma * log_hit
+    return -torch.tensordot(target * (1 - log_p.exp()) ** gamma * log_p, weight, ([1], [0]))
 
 
 @CLASS_SHAPES

@@ -61,6 +61,7 @@ cdef struct Job:
     Labels labels
     const void* class_weight    # in the dtype of the computation, or NULL
     double smoothing
+    bint spread                 # whether q_c has a spread part: see softmax_sums.pxd. Only softmax uses it.
 
 # The fields that every driver keeps of a sample. The fields of one driver come after them.
 cdef enum:

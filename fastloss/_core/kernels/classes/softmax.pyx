@@ -2,7 +2,8 @@
 
 layout.pxd says how samples are read in tiles. softmax_sums.pxd says what is gathered over the classes of a sample, and
 what follows from it. softmax_rows.pxd and softmax_lanes.pxd gather it along rows and across samples, and write the
-derivatives. softmax_losses.pxi holds the losses: the math of each, and its place in the table.
+derivatives. softmax_functions.pxd has what differs for focal losses. softmax_losses.pxi holds the losses: the math of
+each, and its place in the table.
 """
 
 from cython cimport floating
@@ -11,12 +12,16 @@ cimport numpy as cnp
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.focal cimport power, power_by_halves
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for
+from fastloss._core.kernels.base.loops cimport Table, Tile, double_loops, loops, register, single_loops
 from fastloss._core.kernels.base.memory cimport at, clear
 from fastloss._core.kernels.base.sums cimport LANES
 from fastloss._core.kernels.base.vecmath cimport normal
 from fastloss._core.kernels.classes.layout cimport (
     BLOCK, CELL_BYTES, PRED, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, place_tile, prepare_samples,
     take_classes
+)
+from fastloss._core.kernels.classes.softmax_functions cimport (
+    finish_functions, run_functions_of_lanes, run_functions_of_row
 )
 from fastloss._core.kernels.classes.softmax_lanes cimport (
     check_lanes, exp_lanes, gather_spread, peaks_of_lanes, sum_strips, write_lanes
@@ -25,11 +30,11 @@ from fastloss._core.kernels.classes.softmax_rows cimport (
     check_row, exp_rows, gather_row, peaks_of_rows, sum_rows, write_plain_row, write_row
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
-    BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, FIELDS, HOT, HOT_GAP, LOG_OF_SUM, LOGS, LOGS_AND_SUM,
-    LOSS, NEGLIGIBLE_EXP, OF_HOT, OF_HOT_TWICE, SPREAD, Kind, is_spread, loss_and_coefficients, set_hot
+    BY_CE, BY_LOG_HIT, BY_LOG_HIT_TWICE, BY_LSE, BY_LSE_TWICE, FIELDS, FUNCTIONS, HOT, HOT_GAP, LOGS, LOGS_AND_SUM,
+    LOSS, OF_HOT, OF_HOT_TWICE, SPREAD, Kind, loss_and_coefficients, set_hot
 )
 from fastloss._core.kernels.classes.tiles cimport give_derivatives, take_pred, take_target
-from fastloss._core.request.call cimport RUN, Call
+from fastloss._core.request.call cimport GRAD, HESS, RUN, VALUE, Call
 
 cnp.import_array()
 
@@ -47,6 +52,7 @@ LOSSES = {}  # name -> place in the table
 cdef single_samples[MAX_LOSSES] SINGLE
 cdef double_samples[MAX_LOSSES] DOUBLE
 cdef Kind[MAX_LOSSES] KIND
+cdef Table FUNCTION_LOOPS   # of the losses of the kind FUNCTIONS
 
 
 cdef add(str name, Kind kind, single_samples single, double_samples double_):
@@ -54,6 +60,11 @@ cdef add(str name, Kind kind, single_samples single, double_samples double_):
     SINGLE[place] = single
     DOUBLE[place] = double_
     KIND[place] = kind
+
+
+cdef add_function(str name, single_loops single, double_loops double_):
+    KIND[len(LOSSES)] = FUNCTIONS
+    register(&FUNCTION_LOOPS, LOSSES, name, single, double_)
 
 
 include "softmax_losses.pxi"
@@ -84,7 +95,7 @@ cdef void gather_row_with_sum(
     const Job* job, Samples* samples, Py_ssize_t i, const floating* logits, const floating* target, floating* exps,
     const floating* grad
 ) noexcept nogil:
-    gather_row(job, KIND[job.common.loss], samples, i, logits, target, exps, grad)
+    gather_row(job, LOGS_AND_SUM, samples, i, logits, target, exps, grad)
 
 
 cdef void write_plain_rows(
@@ -125,7 +136,7 @@ cdef void gather_lanes_with_sum(
     const Job* job, Samples* samples, const floating* logits, Py_ssize_t stride, const floating* target,
     Py_ssize_t target_stride, floating* exps, Py_ssize_t exps_stride
 ) noexcept nogil:
-    gather_spread(job, KIND[job.common.loss], samples, logits, stride, target, target_stride, exps, exps_stride)
+    gather_spread(job, LOGS_AND_SUM, samples, logits, stride, target, target_stride, exps, exps_stride)
 
 
 cdef void write_derivatives_of_lanes(
@@ -135,6 +146,17 @@ cdef void write_derivatives_of_lanes(
         job, KIND[job.common.loss], samples, <const floating*> samples.target, samples.target_stride, exps, exps_stride,
         <floating*> samples.grad, <floating*> samples.hess, samples.stride
     )
+
+
+cdef void write_functions_of_row(
+    const Job* job, Samples* samples, Py_ssize_t i, const floating* logits, const floating* target, floating* grad,
+    floating* hess
+) noexcept nogil:
+    run_functions_of_row(&FUNCTION_LOOPS, job, samples, i, logits, target, grad, hess)
+
+
+cdef void write_functions_of_lanes(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
+    run_functions_of_lanes(&FUNCTION_LOOPS, job, samples, as_type)
 
 
 cdef void finish_samples(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
@@ -148,17 +170,13 @@ cdef void finish_samples(const Job* job, Samples* samples, floating* as_type) no
     for i in range(MAX_PARAMETERS):
         parameters[i] = <floating> job.common.parameters[i]
     # A sample whose target has total weight 0 is ignored, too.
-    if KIND[job.common.loss] == LOG_OF_SUM:
-        for i in range(samples.lanes):
-            target_weight[i] = hot[i] + spread[i] if job.class_weight == NULL else target_weight[i]
-            samples.weight[i] = 0 if target_weight[i] == 0 else samples.weight[i]
-            dropped += samples.weight[i] == 0
-    else:
-        for i in range(samples.lanes):
-            samples.weight[i] = 0 if target_weight[i] == 0 and hot[i] + spread[i] == 0 else samples.weight[i]
-            dropped += samples.weight[i] == 0
+    for i in range(samples.lanes):
+        samples.weight[i] = 0 if target_weight[i] == 0 and hot[i] + spread[i] == 0 else samples.weight[i]
+        dropped += samples.weight[i] == 0
     samples.dropped = dropped
-    if floating is float:
+    if KIND[job.common.loss] == FUNCTIONS:
+        finish_functions(&FUNCTION_LOOPS, job, samples, as_type)
+    elif floating is float:
         SINGLE[job.common.loss](job, samples, parameters)
     else:
         DOUBLE[job.common.loss](job, samples, parameters)
@@ -178,15 +196,16 @@ cdef void run_rows(const Job* job, Samples* samples, floating* as_type) noexcept
     # Rows of up to BLOCK classes have a copy. A row has more than LANES classes, so padding at most doubles it.
     cdef floating* exps = <floating*> samples.memory
     cdef Kind kind = KIND[job.common.loss]
+    cdef bint by_class = kind == FUNCTIONS and target != NULL  # reads the logits again, and no exps
     cdef int k
     if classes > BLOCK:
-        exps, stride = grad, classes
+        exps, stride = NULL if by_class else grad, classes
     find_peaks_of_rows(job, samples, logits)
-    if classes <= BLOCK and not is_spread(job):
+    if classes <= BLOCK and not job.spread:
         gather_plain_rows(job, samples, logits, exps, stride)
     else:
         for i in range(samples.n):
-            if samples.weight[i] != 0 and kind == LOGS:  # compiled for this kind
+            if samples.weight[i] != 0 and kind != LOGS_AND_SUM:  # compiled for the kind
                 gather_row_of_logs(
                     job, samples, i, logits + i * classes, at(target, i * classes), at(exps, i * stride),
                     at(grad, i * classes)
@@ -200,14 +219,20 @@ cdef void run_rows(const Job* job, Samples* samples, floating* as_type) noexcept
                 for k in range(HOT_GAP + 1):
                     field(samples, k, as_type)[i] = 0
     finish_samples(job, samples, as_type)
-    if grad != NULL and hess == NULL and not is_spread(job):
+    if grad != NULL and hess == NULL and not job.spread and not by_class:
         write_plain_rows(job, samples, exps, stride, grad)
-    elif grad != NULL:
+    elif grad != NULL or by_class:
         for i in range(samples.n):
             if samples.weight[i] == 0:
-                clear(grad + i * classes, classes)
+                if grad != NULL:
+                    clear(grad + i * classes, classes)
                 if hess != NULL:
                     clear(hess + i * classes, classes)
+            elif by_class:
+                write_functions_of_row(
+                    job, samples, i, logits + i * classes, target + i * classes, at(grad, i * classes),
+                    at(hess, i * classes)
+                )
             else:
                 write_derivatives_of_row(
                     job, samples, i, at(target, i * classes), exps + i * stride, grad + i * classes,
@@ -228,9 +253,9 @@ cdef void gather_lanes(
     exp(logits - peak) goes to exps, which may be logits. With exps_stride 0, each class overwrites the one before.
     """
     peaks_of_lanes(job, samples, logits, stride)
-    if not is_spread(job) and exps_stride != 0:
+    if not job.spread and exps_stride != 0:
         gather_plain_lanes(job, samples, logits, stride, exps, exps_stride)
-    elif not is_spread(job) or KIND[job.common.loss] == LOGS:  # compiled for this kind
+    elif KIND[job.common.loss] != LOGS_AND_SUM or not job.spread:  # compiled for the kind
         gather_lanes_of_logs(job, samples, logits, stride, target, target_stride, exps, exps_stride)
     else:
         gather_lanes_with_sum(job, samples, logits, stride, target, target_stride, exps, exps_stride)
@@ -241,18 +266,21 @@ cdef void run_lanes(const Job* job, Samples* samples, floating* as_type) noexcep
     cdef const floating* logits = <const floating*> samples.logits
     cdef floating* exps = <floating*> samples.grad
     cdef Py_ssize_t exps_stride = samples.stride
-    if job.copied[PRED]:
+    cdef bint by_class = KIND[job.common.loss] == FUNCTIONS and samples.target != NULL  # reads the logits again
+    if job.copied[PRED] and not by_class:
         exps = <floating*> logits
     elif job.classes * job.tile_samples * <Py_ssize_t> sizeof(floating) <= CELL_BYTES:
         # If classes were a power of two apart, they would push each other out of the cache.
         exps, exps_stride = <floating*> samples.memory, job.tile_samples
-    elif exps == NULL:
+    elif exps == NULL or by_class:
         exps, exps_stride = <floating*> samples.memory, 0
     gather_lanes(
         job, samples, logits, samples.stride, <const floating*> samples.target, samples.target_stride, exps, exps_stride
     )
     finish_samples(job, samples, as_type)
-    if samples.grad != NULL:
+    if by_class:
+        write_functions_of_lanes(job, samples, as_type)
+    elif samples.grad != NULL:
         write_derivatives_of_lanes(job, samples, exps, exps_stride)
 
 
@@ -289,7 +317,7 @@ cdef void run_tile(const Job* job, Py_ssize_t tile, void* memory, Partial* sums,
     place_tile(job, &samples, tile, memory)
     sums.invalid |= prepare_samples(job, &samples, as_type)
     if job.common.stage == RUN:
-        set_hot(job, KIND[job.common.loss], &samples, as_type)
+        set_hot(job, &samples, as_type)
     sums.invalid |= check(job, &samples, as_type)
     if job.common.stage == RUN:
         take(job, &samples, as_type)
@@ -331,6 +359,7 @@ def run(
     cdef Job job
     cdef Partial total
     take_classes(&job, call, loss, pred, target, shape, class_weight, ignore_index, smoothing, SHORT_ROW, FIELDS)
+    job.spread = KIND[loss] != FUNCTIONS and (job.target != NULL or smoothing != 0)
     total = run_job(
         run_floats if job.computed == cnp.NPY_FLOAT else run_doubles, &job, job.tiles, 1, call.threads, job.nbytes
     )

@@ -4,18 +4,16 @@ Plain labels need fewer sums. A loop of their own takes these, in registers.
 """
 
 from cython cimport floating
-from libc.math cimport INFINITY
 
 from fastloss._core.kernels.base.memory cimport clear
 from fastloss._core.kernels.base.sums cimport LANES
-from fastloss._core.kernels.base.vecmath cimport at_least, at_most, exp_difference, exp_nonpositive, trunc
+from fastloss._core.kernels.base.vecmath cimport exp_difference, trunc
 from fastloss._core.kernels.classes.layout cimport (
     MAX_SAMPLES, TARGET_WEIGHT, Job, Samples, field, prefetch_class
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
-    GAP, HITS, HOT, HOT_GAP, INVERSE, LOG_OF_SUM, LOGS, MISSES, NEGLIGIBLE_EXP, OF_EXP, OF_HOT, OF_HOT_TWICE, OF_PAIR,
-    OF_SHARE, OF_SQUARE, OF_SUM, OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, is_spread, less_p, less_q, lowest,
-    square, weights_in_target
+    GAP, HITS, HOT, HOT_GAP, INVERSE, LOGS, LOGS_AND_SUM, MISSES, OF_EXP, OF_HOT, OF_HOT_TWICE, OF_PAIR, OF_SHARE,
+    OF_SQUARE, OF_SUM, OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, less_p, less_q, square
 )
 from fastloss._core.request.domains cimport in_unit_interval
 
@@ -43,10 +41,10 @@ cdef inline bint check_lanes(
 
 
 cdef inline void spread_of_lanes(
-    const Job* job, Kind kind, Py_ssize_t n, const floating* target, Py_ssize_t stride, Py_ssize_t c, floating* q
+    const Job* job, Py_ssize_t n, const floating* target, Py_ssize_t stride, Py_ssize_t c, floating* q
 ) noexcept nogil:
     """q_c of the spread part, for one class of n samples."""
-    cdef const floating* weights = weights_in_target(job, kind, q)
+    cdef const floating* weights = <const floating*> job.class_weight
     cdef floating class_weight = 1 if weights == NULL else weights[c]
     cdef floating kept = <floating> (1 - job.smoothing), uniform = <floating> (job.smoothing / job.classes)
     cdef Py_ssize_t i
@@ -141,16 +139,12 @@ cdef inline void gather_spread(
     """
     cdef floating* peak = field(samples, PEAK, exps)
     cdef floating* tail = field(samples, TAIL, exps)
-    cdef floating* hot_gap = field(samples, HOT_GAP, exps)
     cdef floating* gap_field = field(samples, GAP, exps)
     cdef floating* spread_field = field(samples, SPREAD, exps)
     cdef floating* hits_field = field(samples, HITS, exps)
     cdef floating* misses_field = field(samples, MISSES, exps)
     cdef floating[MAX_SAMPLES] q
     cdef floating[MAX_SAMPLES] x
-    cdef floating[MAX_SAMPLES] target_peak
-    # The largest exp(z_c - PEAK) of the target classes, after lifting: see softmax_sums.pxd.
-    cdef floating[MAX_SAMPLES] lifted
     cdef floating one = 1, whole
     cdef double[MAX_SAMPLES] below      # as in sum_strip
     cdef double[MAX_SAMPLES] gap
@@ -158,56 +152,32 @@ cdef inline void gather_spread(
     cdef double[MAX_SAMPLES] hits
     cdef double[MAX_SAMPLES] misses
     cdef floating[MAX_SAMPLES] ones     # as in sum_strip
-    cdef bint lift_target = kind == LOG_OF_SUM and target != NULL
     cdef Py_ssize_t n = samples.lanes, c, i
     cdef const floating* class_logits
     cdef floating* class_exps
-    if lift_target:
-        for i in range(n):
-            target_peak[i] = -INFINITY
-        for c in range(job.classes):
-            class_logits = logits + c * stride
-            for i in range(n):
-                target_peak[i] = (
-                    class_logits[i] if (target[c * target_stride + i] > 0) & (class_logits[i] > target_peak[i])
-                    else target_peak[i]
-                )
-        for i in range(n):
-            hot_gap[i] = peak[i] - target_peak[i]
-            lifted[i] = exp_nonpositive(-at_most(hot_gap[i], NEGLIGIBLE_EXP))
-            hot_gap[i] -= at_most(hot_gap[i], NEGLIGIBLE_EXP)
-            target_peak[i] = at_least(target_peak[i], lowest(exps))
     clear(below, n)
     clear(gap, n)
     clear(spread, n)
     clear(ones, n)
-    if kind != LOGS:
+    if kind == LOGS_AND_SUM:
         clear(hits, n)
         clear(misses, n)
     for c in range(job.classes):
         class_logits = logits + c * stride
         class_exps = exps + c * exps_stride
         prefetch_class(job, samples, c)
-        spread_of_lanes(job, kind, n, target, target_stride, c, q)
+        spread_of_lanes(job, n, target, target_stride, c, q)
         for i in range(n):
             spread[i] += q[i]
             gap[i] += 0 if q[i] == 0 else q[i] * (peak[i] - class_logits[i])
-        if lift_target:
-            for i in range(n):
-                x[i] = exp_difference(
-                    at_least(class_logits[i], lowest(exps)) if q[i] > 0 else class_logits[i],
-                    target_peak[i] if q[i] > 0 else peak[i]
-                )
-                x[i] *= lifted[i] if q[i] > 0 else one
-        else:
-            for i in range(n):
-                x[i] = exp_difference(class_logits[i], peak[i])
+        for i in range(n):
+            x[i] = exp_difference(class_logits[i], peak[i])
         for i in range(n):
             whole = trunc(x[i])
             below[i] += x[i] - whole
             ones[i] += whole
             class_exps[i] = x[i]
-        if kind != LOGS:
+        if kind == LOGS_AND_SUM:
             for i in range(n):
                 hits[i] += q[i] * x[i]
                 misses[i] += q[i] * (one - x[i])
@@ -215,10 +185,23 @@ cdef inline void gather_spread(
         tail[i] = <floating> (below[i] + (ones[i] - 1))
         gap_field[i] = <floating> gap[i]
         spread_field[i] = <floating> spread[i]
-    if kind != LOGS:
+    if kind == LOGS_AND_SUM:
         for i in range(n):
             hits_field[i] = <floating> hits[i]
             misses_field[i] = <floating> misses[i]
+
+
+cdef inline void clear_dropped(
+    const Job* job, Samples* samples, floating* grad, floating* hess, Py_ssize_t stride
+) noexcept nogil:
+    """Clear the derivatives of samples that are ignored."""
+    cdef Py_ssize_t c, i
+    for i in range(samples.n if samples.dropped else 0):
+        if samples.weight[i] == 0:
+            for c in range(job.classes):
+                grad[c * stride + i] = 0
+                if hess != NULL:
+                    hess[c * stride + i] = 0
 
 
 cdef inline void write_lanes(
@@ -250,7 +233,7 @@ cdef inline void write_lanes(
     cdef floating* g
     cdef floating* h
     cdef Py_ssize_t c, i
-    if is_spread(job):
+    if job.spread:
         for i in range(samples.lanes):
             total[i] = field(samples, SPREAD, grad)[i] + field(samples, HOT, grad)[i]
             of_lse[i] = a[i] - b[i] * total[i] * inverse[i]
@@ -261,11 +244,11 @@ cdef inline void write_lanes(
             h = hess + c * stride
             for i in range(samples.lanes):
                 h[i] = of_pair[i] * (x[i] * (tail[i] + (one - x[i]))) + of_square[i] * (x[i] * x[i])
-        if not is_spread(job):
+        if not job.spread:
             for i in range(samples.lanes):
                 g[i] = a[i] * x[i]
             continue
-        spread_of_lanes(job, kind, samples.lanes, target, target_stride, c, q)
+        spread_of_lanes(job, samples.lanes, target, target_stride, c, q)
         if kind == LOGS and target == NULL:
             for i in range(samples.lanes):
                 g[i] = a[i] * x[i] - b[i] * q[i]
@@ -289,10 +272,4 @@ cdef inline void write_lanes(
             grad[samples.label[i] * stride + i] = hot[i]
             if hess != NULL and kind != LOGS:
                 hess[samples.label[i] * stride + i] = hot_twice[i]
-    if samples.dropped:
-        for i in range(samples.n):
-            if samples.weight[i] == 0:
-                for c in range(job.classes):
-                    grad[c * stride + i] = 0
-                    if hess != NULL:
-                        hess[c * stride + i] = 0
+    clear_dropped(job, samples, grad, hess, stride)

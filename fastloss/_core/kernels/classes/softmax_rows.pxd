@@ -6,21 +6,17 @@ group of a row is not full, it starts earlier and computes some classes twice.
 """
 
 from cython cimport floating
-from libc.math cimport INFINITY
 
 from fastloss._core.kernels.base.domains cimport any_outside_domain
 from fastloss._core.kernels.base.memory cimport aligned, clear, prefetch
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
-from fastloss._core.kernels.base.vecmath cimport (
-    at_least, at_most, exp_difference, exp_nonpositive, max_lanes, sum_lanes, trunc
-)
+from fastloss._core.kernels.base.vecmath cimport exp_difference, sum_lanes, trunc
 from fastloss._core.kernels.classes.layout cimport (
     BLOCK, CELL_BYTES, TARGET_WEIGHT, VECTOR, Job, Samples, field, maximum
 )
 from fastloss._core.kernels.classes.softmax_sums cimport (
-    GAP, HITS, HOT, HOT_GAP, INVERSE, LOG_OF_SUM, LOGS, MISSES, NEGLIGIBLE_EXP, OF_EXP, OF_PAIR, OF_SHARE, OF_SQUARE,
-    OF_SUM, OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, is_spread, less_p, less_q, lowest, square,
-    weights_in_target
+    GAP, HITS, HOT, HOT_GAP, INVERSE, LOGS, LOGS_AND_SUM, MISSES, OF_EXP, OF_PAIR, OF_SHARE, OF_SQUARE, OF_SUM,
+    OF_SUM_TWICE, OF_TARGET, PEAK, SPREAD, TAIL, Kind, less_p, less_q, square
 )
 from fastloss._core.request.call cimport GRAD
 from fastloss._core.request.domains cimport UNIT_INTERVAL
@@ -46,10 +42,10 @@ cdef inline bint check_row(const Job* job, Samples* samples, Py_ssize_t i, const
 
 
 cdef inline void spread_of_row(
-    const Job* job, Kind kind, const floating* target, Py_ssize_t start, floating* q, Py_ssize_t n
+    const Job* job, const floating* target, Py_ssize_t start, floating* q, Py_ssize_t n
 ) noexcept nogil:
     """q_c of the spread part, for classes start to start + n of a row."""
-    cdef const floating* class_weight = weights_in_target(job, kind, q)
+    cdef const floating* class_weight = <const floating*> job.class_weight
     cdef floating kept = <floating> (1 - job.smoothing), uniform = <floating> (job.smoothing / job.classes)
     cdef Py_ssize_t c
     if target == NULL:
@@ -70,19 +66,6 @@ cdef inline void peaks_of_rows(const Job* job, Samples* samples, const floating*
     for i in range(samples.n):
         peak[i] = maximum(logits + i * job.classes, job.classes)
         field(samples, HOT_GAP, logits)[i] = peak[i] - logits[i * job.classes + samples.label[i]]
-
-
-cdef inline floating maximum_in_target(const floating* logits, const floating* target, Py_ssize_t n) noexcept nogil:
-    """max logits[c] over the classes with target[c] > 0, for n >= LANES. A NaN may be skipped."""
-    cdef floating[LANES] lane
-    cdef Py_ssize_t i = 0, j
-    for j in range(LANES):
-        lane[j] = logits[n - LANES + j] if target[n - LANES + j] > 0 else -INFINITY
-    while i + LANES <= n:
-        for j in range(LANES):
-            lane[j] = logits[i + j] if (target[i + j] > 0) & (logits[i + j] > lane[j]) else lane[j]
-        i += LANES
-    return max_lanes(lane)
 
 
 cdef inline void exp_group(const floating* logits, Py_ssize_t n, floating peak, floating* exps) noexcept nogil:
@@ -188,20 +171,12 @@ cdef inline void gather_row(
     cdef floating* product = q + BLOCK + LANES
     cdef double[LANES] below
     cdef floating[LANES] ones
-    cdef floating peak = field(samples, PEAK, logits)[i], target_peak = 0, target_gap, one = 1
-    # The largest exp(z_c - PEAK) of the target classes, after lifting: see softmax_sums.pxd.
-    cdef floating lifted = 1
+    cdef floating peak = field(samples, PEAK, logits)[i], one = 1
     cdef double gap = 0, spread = 0, hits = 0, misses = 0
     cdef bint direct = exps != NULL and exps != grad
     cdef Py_ssize_t element = samples.offset + i * job.classes, start = 0, c, n
     if direct:
         x = exps
-    if kind == LOG_OF_SUM and target != NULL:
-        target_peak = maximum_in_target(logits, target, job.classes)
-        target_gap = at_most(peak - target_peak, NEGLIGIBLE_EXP)
-        field(samples, HOT_GAP, x)[i] = (peak - target_peak) - target_gap
-        lifted = exp_nonpositive(-target_gap)
-        target_peak = at_least(target_peak, lowest(x))
     for c in range(LANES):
         below[c] = 0
         ones[c] = 0
@@ -209,20 +184,15 @@ cdef inline void gather_row(
         n = job.classes - start
         if n >= BLOCK + LANES:  # so that no block is shorter than LANES
             n = BLOCK
-        if is_spread(job):
-            spread_of_row(job, kind, target, start, q, n)
+        if job.spread:
+            spread_of_row(job, target, start, q, n)
             spread += ordered_sum(q, n)
             for c in range(n):
                 product[c] = 0 if q[c] == 0 else q[c] * (peak - logits[start + c])
             gap += ordered_sum(product, n)
         exps_of_row(job, logits + start, n, peak, x, element + start)
         add_exps(x, n, below, ones)
-        if is_spread(job) and kind != LOGS:
-            if lifted != 1:
-                for c in range(n):
-                    product[c] = exp_difference(at_least(logits[start + c], lowest(x)), target_peak) * lifted
-                for c in range(n):
-                    x[c] = product[c] if q[c] > 0 else x[c]
+        if job.spread and kind == LOGS_AND_SUM:
             for c in range(n):
                 product[c] = q[c] * x[c]
             hits += ordered_sum(product, n)
@@ -234,10 +204,10 @@ cdef inline void gather_row(
                 exps[start + c] = x[c]
         start += n
     field(samples, TAIL, q)[i] = tail_of(below, ones)
-    if is_spread(job):
+    if job.spread:
         field(samples, GAP, q)[i] = <floating> gap
         field(samples, SPREAD, q)[i] = <floating> spread
-        if kind != LOGS:
+        if kind == LOGS_AND_SUM:
             field(samples, HITS, q)[i] = <floating> hits
             field(samples, MISSES, q)[i] = <floating> misses
 
@@ -271,18 +241,18 @@ cdef inline void write_row(
     cdef floating total = field(samples, SPREAD, q)[i] + field(samples, HOT, q)[i]
     cdef floating of_lse = a - b * total * inverse, hit = 0, of_share = 0, of_sum = 0, of_sum_twice = 0
     cdef Py_ssize_t start = 0, c, n
-    if kind != LOGS:
+    if kind == LOGS_AND_SUM:
         hit, of_share = field(samples, HITS, q)[i], field(samples, OF_SHARE, q)[i]
         of_sum, of_sum_twice = field(samples, OF_SUM, q)[i], field(samples, OF_SUM_TWICE, q)[i]
     if hess != NULL:
         for c in range(job.classes):
             hess[c] = of_pair * (exps[c] * (tail + (one - exps[c]))) + of_square * (exps[c] * exps[c])
-    if not is_spread(job):
+    if not job.spread:
         write_plain_row(job, samples, i, exps, grad)
         return
     while start < job.classes:
         n = min(BLOCK, job.classes - start)
-        spread_of_row(job, kind, target, start, q, n)
+        spread_of_row(job, target, start, q, n)
         if kind == LOGS and target == NULL:
             for c in range(n):
                 grad[start + c] = a * exps[start + c] - b * q[c]

@@ -5,25 +5,21 @@ sums of a tile into losses and the coefficients of the derivatives. With these c
 """
 
 from cython cimport floating
-from libc.float cimport DBL_MAX, FLT_MAX
 
 from fastloss._core.kernels.base.job cimport MAX_PARAMETERS
 from fastloss._core.kernels.base.memory cimport clear
-from fastloss._core.kernels.base.vecmath cimport at_least, exp_nonpositive, log, log1p, normal
+from fastloss._core.kernels.base.vecmath cimport exp_nonpositive, log1p, normal
 from fastloss._core.kernels.classes.layout cimport OWN_FIELDS, RESULT, TARGET_WEIGHT, Job, Samples, field, scale_of
-
-cdef enum:
-    NEGLIGIBLE_EXP = 60     # exp(-NEGLIGIBLE_EXP) + 1 is 1
 
 cdef enum Kind:     # what a loss is a function of, besides log sum exp z_c
     LOGS            # sum q_c log p_c
     LOGS_AND_SUM    # that, and sum q_c p_c
-    LOG_OF_SUM      # log sum t_c p_c; class weights multiply the loss and are no part of the target
+    FUNCTIONS       # sum q_c f(log p_c), where f is a function of the loss
 
 # What the function of a loss writes. softmax_losses.pxi says what it reads.
 cdef enum:
     LOSS
-    BY_CE               # derivative with respect to ce (not used by focal losses)
+    BY_CE               # derivative with respect to ce
     BY_LSE              # derivative with respect to lse
     BY_LSE_TWICE        # second derivative with respect to lse
     BY_LOG_HIT          # derivative with respect to log hit, for losses that depend on it
@@ -34,22 +30,19 @@ cdef enum:
 # y, the part from t sits in one class. It is called hot and kept apart, so that its gradient near p_y = 1 does not
 # cancel. The rest is called spread: probabilities, or the smoothing of a label. A plain label has no spread part.
 #
-# The loss uses log sum q_c p_c. Its derivative with respect to z_c is s_c - p_c, where s_c = q_c p_c / sum q_c p_c is
-# the share of the class. No share underflows if exp(z_c - PEAK) does not. For LOG_OF_SUM it can. So exp(z_c - PEAK) of
-# the target classes is multiplied by one factor if the largest of them is below exp(-NEGLIGIBLE_EXP). Shares and other
-# sums stay the same. The code calls that lifting.
+# The derivative of log sum q_c p_c with respect to z_c is s_c - p_c, where s_c = q_c p_c / sum q_c p_c is the share of
+# the class.
 #
-# HITS and MISSES are sums of the spread part when they are gathered. loss_and_coefficients overwrites them: HITS
-# becomes the sum of both parts, and MISSES becomes 1 - p_t for LOG_OF_SUM.
+# Losses of the kind FUNCTIONS have no spread part here: softmax_functions.pxd handles their probabilities.
 cdef enum:
     PEAK = OWN_FIELDS   # max z_c
     TAIL            # sum exp(z_c - PEAK) - 1, without cancellation
     GAP             # sum q_c (PEAK - z_c) of the spread part
     SPREAD          # sum q_c of the spread part
-    HITS            # sum q_c exp(z_c - PEAK) of the spread part; overwritten later
-    MISSES          # sum q_c (1 - exp(z_c - PEAK)) of the spread part; overwritten later
+    HITS            # sum q_c exp(z_c - PEAK) of the spread part; loss_and_coefficients adds the hot part
+    MISSES          # sum q_c (1 - exp(z_c - PEAK)) of the spread part
     HOT             # q_y of the hot part
-    HOT_GAP         # PEAK - z_y; for LOG_OF_SUM of probabilities: log of the factor that HITS was multiplied by
+    HOT_GAP         # PEAK - z_y
     HOT_EXP         # exp(z_y - PEAK)
     LOG_SUM         # log sum exp(z_c - PEAK)
     OF_EXP          # gradient: OF_EXP exp(z_c - PEAK) - OF_TARGET q_c; see also less_p
@@ -57,7 +50,6 @@ cdef enum:
     OF_HOT          # gradient in the class of the label
     OF_PAIR         # Hessian: OF_PAIR e (1 + TAIL - e) + OF_SQUARE e^2, with e = exp(z_c - PEAK)
     OF_SQUARE
-    FIRST           # what a first loop computed of 1 - p_t
     INVERSE         # 1 / (1 + TAIL)
     OF_SHARE        # s_c = OF_SHARE q_c e
     OF_SUM          # gradient: OF_SUM (s_c - p_c)
@@ -66,41 +58,19 @@ cdef enum:
     FIELDS
 
 
-cdef inline bint is_spread(const Job* job) noexcept nogil:
-    """Whether q_c has a spread part."""
-    return job.target != NULL or job.smoothing != 0
-
-
-cdef inline const floating* weights_in_target(const Job* job, Kind kind, floating* as_type) noexcept nogil:
-    """The class weights that are part of q_c, or NULL."""
-    return NULL if kind == LOG_OF_SUM else <const floating*> job.class_weight
-
-
-cdef inline floating lowest(floating* as_type) noexcept nogil:
-    """The lowest finite number. In place of -inf it gives equal shares to classes that are all ruled out."""
-    if floating is float:
-        return -<float> FLT_MAX
-    else:
-        return -<double> DBL_MAX
-
-
 cdef inline floating square(floating x) noexcept nogil:
     return x * x
 
 
-cdef inline void set_hot(const Job* job, Kind kind, Samples* samples, floating* as_type) noexcept nogil:
+cdef inline void set_hot(const Job* job, Samples* samples, floating* as_type) noexcept nogil:
     """Set HOT. For a plain label, also zero the sums that are not gathered."""
     cdef floating* target_weight = field(samples, TARGET_WEIGHT, as_type)
     cdef floating* hot = field(samples, HOT, as_type)
     cdef floating kept = 0 if job.labels.data == NULL else <floating> (1 - job.smoothing)
     cdef Py_ssize_t i
-    if kind == LOG_OF_SUM:
-        for i in range(samples.lanes):
-            hot[i] = kept
-    else:
-        for i in range(samples.lanes):
-            hot[i] = kept * target_weight[i]
-    if not is_spread(job):
+    for i in range(samples.lanes):
+        hot[i] = kept * target_weight[i]
+    if not job.spread:
         clear(field(samples, GAP, as_type), samples.lanes)
         clear(field(samples, SPREAD, as_type), samples.lanes)
         clear(field(samples, HITS, as_type), samples.lanes)
@@ -108,8 +78,7 @@ cdef inline void set_hot(const Job* job, Kind kind, Samples* samples, floating* 
 
 
 cdef inline void loss_and_coefficients(
-    floating (*first_of)(floating, const floating*) noexcept nogil,
-    void (*loss)(floating, floating, floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
+    void (*loss)(floating, floating, floating, floating, floating, const floating*, floating*) noexcept nogil,
     Kind kind, const Job* job, Samples* samples, const floating* parameters
 ) noexcept nogil:
     """From the sums over the classes to the loss and the coefficients of its derivatives, for the samples of a tile."""
@@ -125,7 +94,6 @@ cdef inline void loss_and_coefficients(
     cdef floating* hot_gap = field(samples, HOT_GAP, as_type)
     cdef floating* hot_exp = field(samples, HOT_EXP, as_type)
     cdef floating* log_sum = field(samples, LOG_SUM, as_type)
-    cdef floating* first = field(samples, FIRST, as_type)
     cdef floating* result = field(samples, RESULT, as_type)
     cdef floating* of_exp = field(samples, OF_EXP, as_type)
     cdef floating* of_target = field(samples, OF_TARGET, as_type)
@@ -135,37 +103,22 @@ cdef inline void loss_and_coefficients(
     cdef floating[MAX_PARAMETERS] slots
     cdef floating[LOSS_OUTPUTS] out
     cdef floating uniform = <floating> (job.smoothing / job.classes)
-    cdef floating one = 1, ce, hit = 0, miss = 0, by_first = 0, scale, inverse, by_ce, by_lse, soft, not_p
+    cdef floating one = 1, ce, hit = 0, miss = 0, scale, inverse, by_ce, by_lse, soft, not_p
     cdef floating by_sum, by_sum_twice, of_share, share, pull
-    cdef floating alone = 0 if is_spread(job) else 1  # whether only the class of the label has a share
+    cdef floating alone = 0 if job.spread else 1  # whether only the class of the label has a share
     cdef Py_ssize_t i
     for i in range(MAX_PARAMETERS):
         slots[i] = parameters[i]  # a local copy for the reason given in base/loops.pxd
     for i in range(samples.lanes):  # a loop of its own for the reason given in base/loops.pxd
         log_sum[i] = log1p(tail[i])
         hot_exp[i] = exp_nonpositive(-hot_gap[i])
-    if kind == LOG_OF_SUM and job.labels.data == NULL:  # the whole target is like one class
-        for i in range(samples.lanes):
-            hot_exp[i] = hits[i]
-            hot_gap[i] -= log(hits[i])
-    if kind == LOG_OF_SUM:
-        for i in range(samples.lanes):
-            misses[i] = at_least((tail[i] + (one - hot_exp[i])) / (one + tail[i]), 0)
-        for i in range(samples.lanes):
-            first[i] = first_of(misses[i], slots)
     for i in range(samples.lanes):
         inverse = one / (one + tail[i])
-        if kind == LOG_OF_SUM:
-            ce = hot_gap[i] + log_sum[i]
-            hit = hot_exp[i]
-            miss = misses[i]
-            by_first = first[i]
-        else:
-            ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum[i]
+        ce = gap[i] + (0 if hot[i] == 0 else hot[i] * hot_gap[i]) + (spread[i] + hot[i]) * log_sum[i]
         if kind == LOGS_AND_SUM:
             hit = hits[i] + hot[i] * hot_exp[i]
             miss = (misses[i] + hot[i] * (one - hot_exp[i]) + (spread[i] + hot[i]) * tail[i]) * inverse
-        loss(ce, peak[i] + log_sum[i], target_weight[i], hit * inverse, miss, by_first, slots, out)
+        loss(ce, peak[i] + log_sum[i], target_weight[i], hit * inverse, miss, slots, out)
         result[i] = out[LOSS]
         scale = scale_of(job, samples, i, 1, as_type)
         by_ce = scale * out[BY_CE]
@@ -185,11 +138,9 @@ cdef inline void loss_and_coefficients(
             of_share = one / normal(hit)
             of_exp[i] -= by_sum * inverse
             of_pair[i] -= by_sum * inverse * inverse
-            if kind == LOG_OF_SUM:
-                share, pull = one, miss
-            else:  # s_y - p_y = p_y (q_y - sum q_c p_c) / sum q_c p_c, exact for a plain label
-                share = (hot[i] + uniform * target_weight[i]) * hot_exp[i] / normal(hit)
-                pull = hot_exp[i] * of_share * (miss - (spread[i] - uniform * target_weight[i]))
+            # s_y - p_y = p_y (q_y - sum q_c p_c) / sum q_c p_c, exact for a plain label
+            share = (hot[i] + uniform * target_weight[i]) * hot_exp[i] / normal(hit)
+            pull = hot_exp[i] * of_share * (miss - (spread[i] - uniform * target_weight[i]))
             of_hot[i] += by_sum * pull
             field(samples, OF_HOT_TWICE, as_type)[i] = (
                 of_pair[i] * (hot_exp[i] * (tail[i] + (one - hot_exp[i])))

@@ -286,14 +286,15 @@ def raise_outside(
     """Raise ValueError for the first element that has a weight other than 0 and is outside its domain.
 
     Inputs are searched in order. Each is its name, its array and its domain. As in the kernels, an element is converted
-    to dtype first. If the target, the second input, is `ignore_index`, the element is ignored. Such a call has weights.
+    to dtype first. If the target, the second input, is `ignore_index`, the element is ignored.
     """
     inputs = list(inputs)
     nor = ""
-    if ignore_index is not None and weight is not None:
+    if ignore_index is not None:
         target = inputs[1][1]
-        kept = target.astype(dtype) != dtype.type(ignore_index)
-        weight = kept & (weight.reshape(weight.shape + (1,) * (target.ndim - weight.ndim)) != 0)
+        with np.errstate(all="ignore"):
+            kept = target.astype(dtype) != dtype.type(ignore_index)
+        weight = kept & is_weighted(weight, target.ndim)
         nor = f" nor ignore_index ({ignore_index})"
     for name, x, domain in inputs:
         if domain != Domain.ANY:

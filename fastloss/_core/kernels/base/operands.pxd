@@ -117,7 +117,7 @@ cdef inline void take_whole(Operand* x, cnp.ndarray array) noexcept:
     x.n_outer = 0
     if array is not None:
         x.data = cnp.PyArray_DATA(array)
-        x.typenum = cnp.PyArray_TYPE(array)
+        x.typenum = type_of(array)
         x.period = max(1, cnp.PyArray_SIZE(array))
 
 

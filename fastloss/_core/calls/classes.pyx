@@ -21,7 +21,7 @@ def classes(
     `kernel` is the name in the driver's table, if that is not the name of the loss. `common` are the arguments of every
     loss.
     """
-    cdef cnp.ndarray p = floating(pred, "pred", True), given
+    cdef cnp.ndarray p = floating(pred, "pred"), given
     cdef tuple batch, shape
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:

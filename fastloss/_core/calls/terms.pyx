@@ -25,7 +25,7 @@ def terms(
     cdef bint light = declaration.light, two_gradients = declaration.two_gradients
     cdef tuple names = declaration.names, domains = declaration.domains, batch, shape
     cdef str name = names[0]
-    cdef cnp.ndarray p = floating(pred, name, True), t
+    cdef cnp.ndarray p = floating(pred, name), t
     cdef bint is_pred = name == "pred"
     if is_pred:
         axis, batch, shape = class_shape(p, axis)

@@ -8,7 +8,7 @@ cdef enum Overlap:
     PARTLY
 
 cdef bint is_half(cnp.ndarray x)
-cdef floating(x, str name, bint half=*)
+cdef floating(x, str name)
 cdef real(x, str name)
 cdef floating_as(x, dtype)
 cdef cnp.ndarray leading_weights(x, tuple shape)

@@ -26,15 +26,12 @@ cdef bint is_half(cnp.ndarray x):
     return typenum == cnp.NPY_FLOAT16 or typenum == BFLOAT16
 
 
-cdef floating(x, str name, bint half=False):
+cdef floating(x, str name):
     """An input that fixes the dtype of the result: a C-contiguous array of half precision, float32 or float64."""
     if cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x):
-        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE or half and is_half(x):
+        if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT or cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE or is_half(x):
             return x
-    x = checks.floating(x, name)
-    if not half and is_half(x):
-        raise TypeError(f"{name} must be float32 or float64, not {x.dtype}")
-    return x
+    return checks.floating(x, name)
 
 
 cdef real(x, str name):

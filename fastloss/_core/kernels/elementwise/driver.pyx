@@ -17,7 +17,7 @@ from fastloss._core.kernels.base.job cimport Common, take_call
 from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
-from fastloss._core.kernels.base.memory cimport at, end_stream
+from fastloss._core.kernels.base.memory cimport at, end_stream, prefetch_all
 from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, store, take_leading, type_of
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
@@ -190,6 +190,9 @@ cdef inline bint load_tile(
         operands[k] = at(<const floating*> memory.whole[k], start)
         if job.inputs[k].data != NULL:
             if operands[k] == NULL:
+                if is_half(job.inputs[k].typenum) and job.inputs[k].period >= job.n:
+                    # The loops read a copy. So memory would be idle during the arithmetic.
+                    prefetch_all(<const float*> (<const unsigned short*> job.inputs[k].data + start + tile.n), tile.n // 2)
                 expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
                 operands[k] = <const floating*> memory.copies[k]
             invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)

@@ -184,7 +184,7 @@ def test_max_norm_empty(dtype):
 
 def test_max_norm_errors():
     w = random(2, 3)
-    with raises(TypeError, "w must be float32 or float64, not int64"):
+    with raises(TypeError, "w must be float16, bfloat16, float32 or float64, not int64"):
         fl.max_norm([1, 2], 1.0)
     with raises(ValueError, "w must have an axis, and is 0-dimensional"):
         fl.max_norm(1.0, 1.0)
@@ -318,7 +318,7 @@ def test_dropout_at_a_higher_rate_drops_the_same_and_others():
 
 def test_dropout_errors():
     x = random(4)
-    with raises(TypeError, "x must be float32 or float64, not int64"):
+    with raises(TypeError, "x must be float16, bfloat16, float32 or float64, not int64"):
         fl.dropout([1, 2], 0.5, 0)
     for bad in (-0.1, 1.1, np.nan, np.inf):
         with raises(ValueError, f"rate must be in [0, 1], not {bad!r}"):
@@ -386,4 +386,6 @@ def test_no_temporaries_that_grow(dtype, axis):
     for shape in ((400_000, 2), (2, 400_000), (900, 900)):
         w, out = random(*shape, dtype=dtype), np.empty(shape, dtype)
         assert peak_of(lambda w=w, out=out: fl.max_norm(w, 1.0, axis, out)) <= 2 * 256 * 1024
-        assert peak_of(lambda w=w, out=out: fl.dropout(w, 0.5, 1, out)) < w.size + 4096  # the mask
+        assert (
+            peak_of(lambda w=w, out=out: fl.dropout(w, 0.5, 1, out)) < w.size + 16384
+        )  # the mask, and the sums of chunks

@@ -50,7 +50,7 @@ class OnDevice:
 
 structured = np.zeros(3, [("a", float)])
 #: Values that are right for some argument.
-RIGHT_FOR_SOME = {"empty", "empty array", "range", "False", "numpy bool", "negative int"}
+RIGHT_FOR_SOME = {"0-d", "empty", "empty array", "range", "False", "numpy bool", "negative int"}
 
 #: Values of every kind. Few arguments take any of them.
 VALUES = {
@@ -126,7 +126,8 @@ def check(call, name, what):
         except (TypeError, ValueError) as error:
             text = str(error)
             # If a value is right by itself, others may not fit.
-            named = r"axis|labels|target|class_weight" if what in RIGHT_FOR_SOME else name
+            fits = what in RIGHT_FOR_SOME or (name, what) == ("ignore_index", "None")
+            named = r"axis|labels|target|class_weight" if fits else name
             assert re.search(rf"\b({name}|{named})\b", text), f"{name} = {what}: {text}"
             assert not re.search(r"np\.\w+\(|NoneType|<\w+\.\w+ object", text), f"{name} = {what}: {text}"
             assert len(text) < 300, f"{name} = {what}: {text}"

@@ -26,7 +26,7 @@ def test_no_temporaries_that_grow(case):
             yield peak_of(lambda: problem.grad_and_hess(out=(out, out_2), sample_weight=weight))
 
     # Both are so large that each thread has its memory.
-    for small, big in zip(peaks(2**15), peaks(2**16), strict=True):
+    for small, big in zip(peaks(2**17), peaks(2**18), strict=True):
         assert big < 2 * 256 * 1024
         assert big <= small + 4096
 

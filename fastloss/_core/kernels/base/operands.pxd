@@ -18,7 +18,7 @@ cdef extern from "half.h" nogil:
 
 cdef enum:
     TILE = 1024         # elements
-    MAX_OUTER = 32      # Of an operand. Each stands for four elements of the result or more, of which there are below 2^63.
+    MAX_OUTER = 32      # of an operand. Each stands for four elements of the result or more, and these are below 2^63.
     BFLOAT16 = 256      # stands for the type bfloat16. NumPy's own number of it may differ between processes.
 
 

@@ -192,7 +192,9 @@ cdef inline bint load_tile(
             if operands[k] == NULL:
                 if is_half(job.inputs[k].typenum) and job.inputs[k].period >= job.n:
                     # The loops read a copy. So memory would be idle during the arithmetic.
-                    prefetch_all(<const float*> (<const unsigned short*> job.inputs[k].data + start + tile.n), tile.n // 2)
+                    prefetch_all(
+                        <const float*> (<const unsigned short*> job.inputs[k].data + start + tile.n), tile.n // 2
+                    )
                 expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
                 operands[k] = <const floating*> memory.copies[k]
             invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)

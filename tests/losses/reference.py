@@ -134,11 +134,12 @@ def poisson_nll(p, t, log_input=True, full=False, eps=1e-8):
         e = np.exp(p)
         loss = np.where(p == np.inf, p, e - times(t, p) + constant)
         return Sized(loss, e + np.abs(t * p) + np.abs(constant)), Sized(e - t, e + np.abs(t)), e
-    ratio = np.where(t == 0, 0, t / (p + eps))
+    none = (t == 0) & ~np.isnan(p)
+    ratio = np.where(none, 0, t / (p + eps))
     log = np.log(p + eps)
     loss = np.where(p == np.inf, p, p - times(t, log) + constant)  # NaN for a negative rate
     size = np.abs(p) + np.abs(t) * (1 + np.abs(log)) + np.abs(constant)
-    return Sized(loss, size), Sized(1 - ratio, 1 + np.abs(ratio)), np.where(t == 0, 0, ratio / (p + eps))
+    return Sized(loss, size), Sized(1 - ratio, 1 + np.abs(ratio)), np.where(none, 0, ratio / (p + eps))
 
 
 def gamma_nll(p, t):

@@ -61,6 +61,16 @@ def test_nan_propagates(case, dtype):
                     assert_same_bits(a[others], b[others])
 
 
+@for_each(CASES, lambda case: case.family == "elementwise" and "ignore_index" not in case.parameters)
+@each_dtype
+def test_nan_propagates_whatever_the_target(case, dtype):
+    """A target of 0, which removes a term, does not remove the NaN."""
+    problem = case.problem((40,), dtype=dtype)
+    problem = problem.with_(pred=np.full_like(problem.pred, np.nan))
+    for x in leaves(problem.value_and_grad(reduction="none")):
+        assert np.all(np.isnan(x))
+
+
 @for_each(CASES, lambda case: case.family == "vectors")
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_nan_in_any_vector_reaches_all_gradients_of_its_sample(case, where):

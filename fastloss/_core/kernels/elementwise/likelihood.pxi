@@ -30,10 +30,10 @@ cdef inline void poisson_nll_of_rate(
     floating pred, floating target, floating third, floating log_rate, const floating* parameters, floating* out
 ) noexcept nogil:
     cdef floating eps = parameters[0]
-    cdef floating rate = pred + eps, scale = 0 if target == 0 else target / rate
+    cdef floating rate = pred + eps, scale = 0 if (target == 0) & (rate == rate) else target / rate
     out[VALUE] = pred if pred == INFINITY else pred - times(target, log_rate)
     out[GRAD] = 1 - scale
-    out[HESS] = 0 if target == 0 else scale / rate
+    out[HESS] = 0 if (target == 0) & (rate == rate) else scale / rate
 
 cdef void poisson_nll_of_rate_loops(const Tile* tile, const floating* parameters) noexcept nogil:
     loops(log_of_rate[floating], poisson_nll_of_rate[floating], tile, parameters)
@@ -78,7 +78,7 @@ cdef inline floating exp_of_minus_pred(
 cdef inline void gamma_nll(
     floating pred, floating target, floating third, floating exp_minus_pred, const floating* parameters, floating* out
 ) noexcept nogil:
-    cdef floating ratio = 0 if target == 0 else target * exp_minus_pred
+    cdef floating ratio = times(target, exp_minus_pred)
     out[VALUE] = ratio if ratio == INFINITY else ratio + pred
     out[GRAD] = 1 - ratio
     out[HESS] = ratio

@@ -134,8 +134,10 @@ class Call:
         return arguments, fences
 
     def run(self, arguments):
-        """Run on several threads from the first element on."""
+        """Run on several threads from the first element on, at a CPU level that stays selected."""
         remember(self)
+        if self.level != kernels.level:
+            kernels.select(self.level)
         loss = self.case.loss
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(threads, "_requested", self.threads)

@@ -7,8 +7,9 @@ in order. So the result has the same bits for any number of threads.
 The stack of a thread may be small: 128 KiB on some systems. So large arrays are in memory that `run_job` allocates.
 """
 
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
+
+from fastloss._core.kernels.base.memory cimport Block, give_back, take_block
 
 cdef enum:
     MAX_CHUNKS = 512        # bounds the memory for partial sums, whatever the size of the input
@@ -84,19 +85,19 @@ cdef inline Partial run_job(
     """
     cdef char[MAX_ON_STACK + LINE] on_stack
     cdef Partial total
-    cdef Partial* partial
     cdef char* memory
     if threads == 0 and nbytes <= MAX_ON_STACK:
         return run_chunks(run, job, n, tile, 0, NULL, on_a_line(on_stack), 0)
     nbytes = (nbytes + LINE - 1) // LINE * LINE  # no two threads write to the same line
-    partial = <Partial*> PyMem_RawMalloc(MAX_CHUNKS * sizeof(Partial) + max(1, threads) * nbytes + LINE)
-    if partial == NULL:
+    cdef Block* block = take_block(MAX_CHUNKS * sizeof(Partial) + max(1, threads) * nbytes + LINE)
+    if block == NULL:
         raise MemoryError
+    cdef Partial* partial = <Partial*> (block + 1)
     memory = on_a_line(<char*> (partial + MAX_CHUNKS))
     if threads == 0:
-        total = run_chunks(run, job, n, tile, 0, partial, memory, nbytes)
+        total = run_chunks(run, job, n, tile, threads, partial, memory, nbytes)
     else:
         with nogil:
             total = run_chunks(run, job, n, tile, threads, partial, memory, nbytes)
-    PyMem_RawFree(partial)
+    give_back(block)
     return total

@@ -1,5 +1,6 @@
 """Memory: addresses, clearing, prefetching, transposing, and stores that go past the caches."""
 
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython cimport floating
 cimport numpy as cnp
 
@@ -10,7 +11,45 @@ cdef extern from "stream.h" nogil:
     void end_stream "fastloss_end_stream" () noexcept
 
 cdef extern from *:
+    """
+    #ifdef __SANITIZE_ADDRESS__
+    #define FL_KEEPS_BLOCKS 0  /* so that it sees an access beyond what a call asked for */
+    #else
+    #define FL_KEEPS_BLOCKS 1
+    #endif
+    static void *fl_kept;
+    static void *fl_exchange_kept(void *block) { return __atomic_exchange_n(&fl_kept, block, __ATOMIC_ACQ_REL); }
+    """
+    bint KEEPS_BLOCKS "FL_KEEPS_BLOCKS"
+    void* exchange_kept "fl_exchange_kept" (void* block) noexcept nogil
+
+cdef extern from *:
     void prefetch "__builtin_prefetch" (const void* address) noexcept nogil
+
+
+# Memory that calls use in turn: to allocate it anew would take longer than a call on a small array.
+
+cdef enum:
+    MAX_KEPT = 1 << 20      # bytes of a block that is kept for the next call
+
+cdef struct Block:
+    size_t nbytes           # that follow
+
+
+cdef inline Block* take_block(size_t nbytes) noexcept:
+    """Return a block of memory with so many bytes or more after its head; NULL if there is none."""
+    cdef Block* block = <Block*> exchange_kept(NULL)
+    if block == NULL or block.nbytes < nbytes:
+        PyMem_RawFree(block)
+        block = <Block*> PyMem_RawMalloc(sizeof(Block) + nbytes)
+        if block != NULL:
+            block.nbytes = nbytes
+    return block
+
+
+cdef inline void give_back(Block* block) noexcept:
+    """Keep a block for the next call, or free it."""
+    PyMem_RawFree(exchange_kept(block) if KEEPS_BLOCKS and block.nbytes <= MAX_KEPT else block)
 
 
 cdef inline void* address(cnp.ndarray array) noexcept:

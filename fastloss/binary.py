@@ -408,6 +408,8 @@ def sigmoid_poly1(
     * Mean: the denominator is the sum of `sample_weight`, or the number of elements if there are no weights.
     * Gradient: p - t - epsilon (2 t - 1) p (1 - p).
     * Second derivative: p (1 - p) (1 + epsilon (2 t - 1) (2 p - 1)).
+    * Targets between 0 and 1: with epsilon=0, the minimum is at p = t. A positive epsilon moves it towards 0 or 1: for
+      t = 0.3 and epsilon=1 it is at p = 0.23.
     * Special values: an infinite logit costs 0 if the label agrees with it, and inf if not. The gradient is finite in
       both cases. A NaN logit gives a NaN loss and gradient.
 

@@ -267,7 +267,8 @@ def by_level(
     declaration: Elementwise, outputs: int, pred: ArrayLike, target: ArrayLike, q: float | ArrayLike, common: Common
 ) -> Any:
     """Run `quantile` or `expectile`, for a number q or for a vector."""
-    if not getattr(q, "ndim", isinstance(q, (list, tuple)) or hasattr(q, "__dlpack__")):
+    # Small calls notice each check: a float comes first.
+    if type(q) is float or not getattr(q, "ndim", isinstance(q, (list, tuple)) or hasattr(q, "__dlpack__")):
         q = number(q, "q", 0, 1)
         return elementwise(declaration, outputs, pred, target, (q, 1 - q), common)
     return elementwise(

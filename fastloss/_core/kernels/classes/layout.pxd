@@ -24,7 +24,8 @@ from fastloss._core.request.call cimport GRAD, HESS, RUN, VALUE, Call
 cdef enum:
     MAX_SAMPLES = 256       # samples in a tile
     CELL_BYTES = 32768      # bytes of a tile
-    SPARE_BYTES = 65536     # bytes that a driver may use as it likes
+    SPARE_BYTES = 65536     # bytes of spare memory
+    SCRATCH_BYTES = 8192    # of these, what `expand` needs
     COPIED_BYTES = 163840   # bytes that copies may have, unless they are of the fewest samples
     VECTOR = 16             # elements; LANES is a multiple of it
     BLOCK = 1024            # elements of a row at a time
@@ -57,6 +58,7 @@ cdef struct Job:
     int target_typenum
     bint[ARRAYS] copied
     Py_ssize_t[ARRAYS] place    # where the copy begins in the memory of a thread; spare memory and fields are before it
+    Py_ssize_t spare_bytes
     Py_ssize_t nbytes           # the memory of a thread
     Labels labels
     const void* class_weight    # in the dtype of the computation, or NULL
@@ -84,8 +86,9 @@ cdef struct Samples:                # of a tile
     void* hess
     Py_ssize_t stride
     Py_ssize_t target_stride
+    bint prefetch_next              # whether prefetch_class reads ahead
     # The memory of the thread
-    char* memory                    # begins with SPARE_BYTES of spare memory
+    char* memory                    # begins with spare memory, which a driver may use as it likes
     void* fields                    # floating[...][MAX_SAMPLES]
 
 
@@ -98,8 +101,7 @@ cdef inline void place_tile(const Job* job, Samples* samples, Py_ssize_t tile, v
     """Set the samples of a tile, and their memory."""
     cdef Py_ssize_t inside, per_outer
     samples.memory = <char*> memory
-    samples.fields = samples.memory + SPARE_BYTES
-    samples.offset = 0
+    samples.fields = samples.memory + job.spare_bytes
     if job.layout == DIRECT:
         per_outer = (job.inner + job.tile_samples - 1) // job.tile_samples
         inside = tile % per_outer * job.tile_samples
@@ -110,6 +112,9 @@ cdef inline void place_tile(const Job* job, Samples* samples, Py_ssize_t tile, v
         samples.start = tile * job.tile_samples
         samples.offset = samples.start * job.classes
         samples.n = min(job.tile_samples, job.outer * job.inner - samples.start)
+    samples.prefetch_next = samples.start + job.tile_samples < job.outer * job.inner and (
+        job.layout == TRANSPOSED or job.inner >= 2 * job.tile_samples
+    )
     samples.lanes = (samples.n + VECTOR - 1) // VECTOR * VECTOR if job.layout == TRANSPOSED else samples.n
 
 
@@ -189,9 +194,9 @@ cdef inline void prefetch_class(const Job* job, const Samples* samples, Py_ssize
     tiles are copied: then memory would be idle during the arithmetic.
     """
     cdef Py_ssize_t n = job.tile_samples * job.itemsize, first = samples.offset * job.itemsize
+    if not samples.prefetch_next:
+        return
     if job.layout == DIRECT:
-        if job.inner < 2 * job.tile_samples:
-            return
         first += c * job.inner * job.itemsize + n
     else:
         first += (job.classes + c) * n
@@ -223,18 +228,22 @@ cdef inline void choose_layout(Job* job, Py_ssize_t itemsize, Py_ssize_t short_r
 
 cdef inline void divide_memory(Job* job, Py_ssize_t itemsize, int fields) noexcept:
     """Set which arrays are copied, and the memory of a thread."""
+    cdef bint labels_alone = job.common.stage != RUN and job.target == NULL
     cdef Py_ssize_t copies, k, size
     job.copied[PRED] = job.layout == TRANSPOSED or is_half(job.typenum)
     job.copied[TARGET] = job.target != NULL and (job.layout == TRANSPOSED or job.target_typenum != job.computed)
     job.copied[CURVATURE] = job.copied[PRED] and job.common.out[HESS] != NULL
+    if job.layout == ROWS and job.copied[PRED]:
+        job.tile_samples = max(1, job.tile_samples // 2)  # The L1 cache holds a copy and exponentials.
     copies = job.copied[PRED] + job.copied[TARGET] + job.copied[CURVATURE]
     if job.layout == DIRECT and copies * job.tile_samples * job.classes * itemsize > COPIED_BYTES:
         job.tile_samples = VECTOR
     size = (job.tile_samples * job.classes * itemsize + 127) // 64 * 64  # A tile has no power of two as its distance.
-    job.nbytes = SPARE_BYTES + fields * MAX_SAMPLES * itemsize
+    job.spare_bytes = SCRATCH_BYTES if labels_alone else SPARE_BYTES
+    job.nbytes = job.spare_bytes + (OWN_FIELDS if labels_alone else fields) * MAX_SAMPLES * itemsize
     for k in range(ARRAYS):
         job.place[k] = job.nbytes
-        job.nbytes += size if job.copied[k] else 0
+        job.nbytes += size if job.copied[k] and not labels_alone else 0
 
 
 cdef inline int take_classes(

@@ -88,14 +88,17 @@ cdef inline void exps_of_row(
 
     `element` is the place of the first one in the caller's array.
     """
-    cdef Py_ssize_t i = 0, ahead = element, next_tile = CELL_BYTES // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t next_tile = element + CELL_BYTES // <Py_ssize_t> sizeof(floating), i = 0, done = 0
+    cdef const char* pred = <const char*> job.pred + next_tile * job.itemsize
     cdef const char* grad = <const char*> job.common.out[GRAD]
+    cdef Py_ssize_t itemsize = job.itemsize
+    grad = NULL if grad == NULL else grad + element * itemsize
     while i + LANES <= n:
-        while ahead < element + i + LANES:  # needed soon: otherwise memory is idle during the arithmetic
-            prefetch(<const char*> job.pred + (ahead + next_tile) * job.itemsize)
+        while done < (i + LANES) * itemsize:  # needed soon: otherwise memory is idle during the arithmetic
+            prefetch(pred + done)
             if grad != NULL:
-                prefetch(grad + ahead * job.itemsize)
-            ahead += VECTOR
+                prefetch(grad + done)
+            done += 64  # a cache line
         exp_group(logits + i, LANES, peak, exps + i)
         i += LANES
     if i < n:

@@ -130,7 +130,8 @@ cdef inline const floating* read(
         copied |= x.data == job.common.out[j]
     if not copied:
         return <const floating*> x.data + start
-    if job.halves:  # The loops do not read memory, so it would be idle during the arithmetic.
+    if job.halves and start + n < job.outer * job.classes * job.inner:
+        # The next piece: the loops read no memory, so it would be idle during the arithmetic.
         prefetch_all(<const float*> (<const char*> x.data + (start + n) * job.itemsize), n * job.itemsize // 4)
     load(x.data, x.typenum, start, <floating*> memory.copies[k], n)
     return <const floating*> memory.copies[k]

@@ -56,20 +56,32 @@ cdef struct Job:
     Operand[3] inputs       # pred, target, third
     Domain[3] domains       # of these
     Py_ssize_t n            # elements
-    Py_ssize_t tile         # elements that a thread has memory for in each array of a tile
+    Py_ssize_t tile         # elements that a thread has memory for in each array
     int typenum             # of the results
     bint half               # whether these are rounded to half precision
     bint ignores            # whether elements whose target is ignore_index are ignored; there are sample weights then
     long long ignore_index
     bint stream             # whether gradients go past the caches
     double* boundary_sums   # four for each chunk: see Rows. NULL unless a row shares an element of the third operand.
+    const void* whole[3]    # inputs that the loops read where they are, else NULL
+    void* whole_out[ELEMENTWISE_OUTPUTS]    # outputs that the loops write where they belong, else NULL
+    bint[ELEMENTWISE_OUTPUTS] buffered      # whether the loops write an output to an array of the thread
+
+cdef enum:                  # the arrays of a thread, behind one for the weights, which are in double precision
+    COPIES = 0              # of the inputs
+    SCRATCH = 3
+    RESULTS = 4             # outputs
+    ARRAYS = RESULTS + ELEMENTWISE_OUTPUTS
 
 
-cdef inline const void* direct(const Operand* x, const Job* job, floating* as_type) noexcept nogil:
-    """The operand's memory if a tile of it can be used in place, else NULL."""
-    cdef int typenum = cnp.NPY_DOUBLE, k
-    if floating is float:
-        typenum = cnp.NPY_FLOAT
+cdef inline floating* array_of(const Job* job, void* memory, int k, floating* as_type) noexcept nogil:
+    """Array k of a thread."""
+    return <floating*> (<double*> memory + job.tile) + k * job.tile
+
+
+cdef inline const void* direct(const Operand* x, const Job* job, int typenum) noexcept nogil:
+    """The operand's memory if a tile of it can be used in place, else NULL. `typenum` is that of the loops."""
+    cdef int k
     if x.typenum != typenum or x.inner != 1 or x.period < job.inputs[0].period:
         return NULL
     # If a derivative is written over an input, the loops get a copy of it. Otherwise the compiler would have to assume
@@ -78,6 +90,21 @@ cdef inline const void* direct(const Operand* x, const Job* job, floating* as_ty
         if x.data == job.common.out[k]:
             return NULL
     return x.data
+
+
+cdef inline void find_arrays(Job* job) noexcept:
+    """Set which inputs and outputs are read and written in place."""
+    cdef int typenum = cnp.NPY_DOUBLE if job.typenum == cnp.NPY_DOUBLE else cnp.NPY_FLOAT, k
+    cdef bint in_place
+    for k in range(3):
+        job.whole[k] = direct(&job.inputs[k], job, typenum)
+    for k in range(ELEMENTWISE_OUTPUTS):
+        # Outputs are rounded to half precision, or summed over rows, after the loops of the loss.
+        in_place = not job.half and (job.boundary_sums == NULL or k < GRAD_2)
+        job.whole_out[k] = job.common.out[k] if in_place else NULL
+        job.buffered[k] = job.whole_out[k] == NULL and (
+            job.common.out[k] != NULL or k == VALUE and job.common.sum_values
+        )
 
 
 # Where the third operand has only leading axes of pred, each of its elements belongs to a row of pred. Its derivatives
@@ -147,47 +174,15 @@ cdef void join_rows(const Job* job, floating* as_type) noexcept nogil:
                 sums += 4
 
 
-cdef struct Memory:             # of a thread
-    const void* whole[3]        # operands that are used in place, else NULL
-    void* copies[3]             # a tile of each of the others
-    void* scratch
-    void* whole_out[ELEMENTWISE_OUTPUTS]    # outputs that the loops write where they belong, else NULL
-    void* out[ELEMENTWISE_OUTPUTS]          # a tile of each of the others; NULL if no one needs it
-
-cdef enum:
-    ARRAYS = 4 + ELEMENTWISE_OUTPUTS        # of a tile, in the memory of a thread
-
-
-cdef inline void place_arrays(
-    const Job* job, Memory* memory, double** weight, void* at_, floating* as_type
-) noexcept nogil:
-    """Divide the memory of a thread, `at_`, into arrays."""
-    cdef floating* array = <floating*> (<double*> at_ + job.tile)
-    cdef bint summed
-    cdef int k
-    weight[0] = NULL if job.common.weight.data == NULL else <double*> at_
-    for k in range(3):
-        memory.whole[k] = direct(&job.inputs[k], job, as_type)
-        memory.copies[k] = array + k * job.tile
-    memory.scratch = array + 3 * job.tile
-    for k in range(ELEMENTWISE_OUTPUTS):
-        # Outputs are rounded to half precision, or summed over rows, after the loops of the loss.
-        summed = job.boundary_sums != NULL and k >= GRAD_2
-        memory.whole_out[k] = NULL if job.half or summed else job.common.out[k]
-        memory.out[k] = array + (4 + k) * job.tile
-        if job.common.out[k] == NULL and not (k == VALUE and job.common.sum_values):
-            memory.out[k] = NULL
-
-
 cdef inline bint load_tile(
-    const Job* job, const Memory* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
+    const Job* job, void* memory, Py_ssize_t start, Tile* tile, const double* weight, floating* as_type
 ) noexcept nogil:
     """Set the operands of a tile; return whether one of their elements is outside its domain."""
     cdef const floating* operands[3]
     cdef bint invalid = False
     cdef int k
     for k in range(3):
-        operands[k] = at(<const floating*> memory.whole[k], start)
+        operands[k] = at(<const floating*> job.whole[k], start)
         if job.inputs[k].data != NULL:
             if operands[k] == NULL:
                 if is_half(job.inputs[k].typenum) and job.inputs[k].period >= job.n:
@@ -195,8 +190,10 @@ cdef inline bint load_tile(
                     prefetch_all(
                         <const float*> (<const unsigned short*> job.inputs[k].data + start + tile.n), tile.n // 2
                     )
-                expand(&job.inputs[k], start, <floating*> memory.copies[k], tile.n, <floating*> memory.scratch)
-                operands[k] = <const floating*> memory.copies[k]
+                operands[k] = array_of(job, memory, COPIES + k, as_type)
+                expand(
+                    &job.inputs[k], start, <floating*> operands[k], tile.n, array_of(job, memory, SCRATCH, as_type)
+                )
             invalid |= any_outside_domain(job.domains[k], operands[k], weight, tile.n)
         elif floating is float:
             operands[k] = SINGLE_ONES
@@ -207,14 +204,13 @@ cdef inline bint load_tile(
 
 
 cdef void drop_ignored(
-    const Job* job, const Memory* memory, Py_ssize_t start, double* weight, Py_ssize_t n, Partial* sums,
-    floating* as_type
+    const Job* job, void* memory, Py_ssize_t start, double* weight, Py_ssize_t n, Partial* sums, floating* as_type
 ) noexcept nogil:
     """Set the weight of elements that are ignored to 0. In the stage CHECK, sum the weights."""
-    cdef floating* target = <floating*> memory.copies[1]
+    cdef floating* target = array_of(job, memory, COPIES + 1, as_type)
     cdef floating ignored = <floating> job.ignore_index
     cdef Py_ssize_t i
-    expand(&job.inputs[1], start, target, n, <floating*> memory.scratch)
+    expand(&job.inputs[1], start, target, n, array_of(job, memory, SCRATCH, as_type))
     for i in range(n):
         weight[i] = 0 if target[i] == ignored else weight[i]
     if job.common.stage == CHECK:
@@ -222,43 +218,42 @@ cdef void drop_ignored(
 
 
 cdef inline void place_outputs(
-    const Memory* memory, Py_ssize_t start, Tile* tile, floating* as_type
+    const Job* job, void* memory, Py_ssize_t start, Tile* tile, floating* as_type
 ) noexcept nogil:
     """Set where the outputs of a tile go."""
     cdef int k
     for k in range(ELEMENTWISE_OUTPUTS):
-        tile.out[k] = at(<floating*> memory.whole_out[k], start)
-        if tile.out[k] == NULL:
-            tile.out[k] = memory.out[k]
+        tile.out[k] = at(<floating*> job.whole_out[k], start)
+        if job.buffered[k]:
+            tile.out[k] = array_of(job, memory, RESULTS + k, as_type)
 
 
 cdef void run_chunk(
-    const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* arrays, floating* as_type
+    const Job* job, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t chunk, Partial* sums, void* memory, floating* as_type
 ) noexcept nogil:
     """Run elements start to stop, tile by tile."""
-    cdef double* weight
-    cdef Memory memory
+    cdef double* weight = NULL if job.common.weight.data == NULL else <double*> memory
+    cdef floating* copies = array_of(job, memory, COPIES, as_type)
     cdef Rows rows
     cdef Tile tile
     cdef Py_ssize_t i = start
     cdef int k
-    place_arrays(job, &memory, &weight, arrays, as_type)
     rows.inner = job.inputs[2].inner
     rows.first = rows.row = start // rows.inner
     rows.total = [0, 0]
     rows.boundary_sums = at(job.boundary_sums, 4 * chunk)
-    tile.first = memory.scratch
+    tile.first = array_of(job, memory, SCRATCH, as_type)
     tile.stream = job.stream and not job.half
     tile.scale = job.common.scale_unweighted if weight == NULL else 1
     while i < stop:
         tile.n = min(TILE, stop - i)
         if weight != NULL:
-            expand(&job.common.weight, i, weight, tile.n, <double*> memory.copies[0])  # these are not in use yet
+            expand(&job.common.weight, i, weight, tile.n, <double*> copies)  # these are not in use yet
             if job.ignores:
-                drop_ignored(job, &memory, i, weight, tile.n, sums, as_type)
-        sums.invalid |= load_tile(job, &memory, i, &tile, weight, as_type)
+                drop_ignored(job, memory, i, weight, tile.n, sums, as_type)
+        sums.invalid |= load_tile(job, memory, i, &tile, weight, as_type)
         if job.common.stage != CHECK:
-            place_outputs(&memory, i, &tile, as_type)
+            place_outputs(job, memory, i, &tile, as_type)
             run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
             finish_tile(job, &tile, weight, sums, as_type)
             if job.boundary_sums != NULL:
@@ -343,6 +338,7 @@ def run(Call call, int loss, tuple inputs, tuple domains, ignore_index):
         call.stream and job.common.out[GRAD] != NULL and job.common.out[HESS] == NULL and boundary_sums is None
         and call.weight is None
     )
+    find_arrays(&job)
     total = run_job(
         run_floats if single else run_doubles, &job, job.n, TILE, call.threads,
         job.tile * (sizeof(double) + ARRAYS * (sizeof(float) if single else sizeof(double)))

@@ -1,7 +1,7 @@
 """A call of a loss as plain data, and the arrays that it is made with."""
 
 import importlib.util
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from fastloss._core.calls import policy
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.cpu import threads
 from tests.losses import generators, layouts
-from tests.losses.cases import limits
+from tests.losses.cases import LIMITS
 from tests.losses.problem import Case
 
 from .memory import Fences, remember
@@ -19,21 +19,6 @@ from .memory import Fences, remember
 HALVES = ("float16", "bfloat16")[: 1 + bool(importlib.util.find_spec("ml_dtypes"))]
 if "bfloat16" in HALVES:
     importlib.import_module("ml_dtypes")  # gives NumPy the name of the dtype
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Random sample weights for the first `ndim` axes of the loss, of which those in `ones` have length 1."""
-
-    ndim: int
-    ones: tuple[int, ...] = ()
-    zeros: float = 0.3  # the share of weights that are 0
-    unit: float = 1.0
-
-    def array(self, batch, seed):
-        rng = np.random.default_rng(seed)
-        shape = [1 if k in self.ones else n for k, n in enumerate(batch[: self.ndim])]
-        return self.unit * rng.uniform(0.1, 3, shape) * (rng.random(shape) >= self.zeros)
 
 
 @dataclass(frozen=True)
@@ -50,8 +35,8 @@ class Call:
     dtype: str = "float64"
     seed: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
-    special: float | None = None  # stands here and there in the first input
-    weights: Weights | None = None
+    special: tuple[str, float] | None = None  # an input, and what stands here and there in it
+    weights: tuple[int, tuple[int, ...], float, float] | None = None  # axes, those of length 1, share of zeros, unit
     reduction: str = "mean"
     normalizer: float | None = None
     method: str = "value_and_grad"
@@ -78,15 +63,13 @@ class Call:
 
         It does not at a parameter's limits, which have tests in families/, nor where sums over classes overflow.
         """
-        if any(
-            type(x) is float and x in (0, np.inf) and limits(self.loss, k) == ">= 0, or inf"
-            for k, x in self.parameters.items()
-        ):
+        limited = [x for k, x in self.parameters.items() if limit_of(self.loss, k) == ">= 0, or inf"]
+        if 0 in limited or np.inf in limited:
             return False
         if self.special is None or self.case.family == "elementwise" and self.dtype not in HALVES:
             return True
         largest = 6e4 if self.dtype in HALVES else np.finfo(self.dtype).max
-        return not self.case.in_batch and abs(self.special) < largest
+        return not self.case.in_batch and abs(self.special[1]) < largest
 
     def problem(self):
         """The inputs and the parameters, in plain arrays. Those of half precision are float32."""
@@ -97,23 +80,29 @@ class Call:
         batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
         inputs = {k: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])] for k, x in problem.inputs.items()}
         last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
-        if self.special is not None:
-            here = np.random.default_rng(self.seed + 1).random(self.shape) < 0.2
-            inputs[problem.case.first] = np.where(here, dtype.type(self.special), inputs[problem.case.first])
-        if half:
+        if self.special:
+            name, value = self.special
+            here = np.random.default_rng(self.seed + 1).random(inputs[name].shape) < 0.2
+            inputs[name] = np.where(here, dtype.type(value), inputs[name])
+        for name, x in inputs.items():
+            x = layouts.repeated(x) if x.ndim and self.layouts.get(name) == "repeated" else x
             with np.errstate(over="ignore"):
-                inputs = {k: x.astype(self.dtype).astype(x.dtype) for k, x in inputs.items()}
-        return replace(problem, inputs={k: np.ascontiguousarray(x).reshape(x.shape) for k, x in inputs.items()}).with_(
-            problem.options | last
-        )
+                x = x.astype(self.dtype).astype(dtype) if half and x.dtype.kind == "f" else x
+            inputs[name] = np.array(x, order="C")
+        return problem.with_(problem.options | last, **inputs)
 
     def common(self, problem):
         """The arguments that every loss takes, without `out`."""
-        common = {"reduction": self.reduction, "normalizer": self.normalizer}
-        return common | {"sample_weight": self.weights and self.weights.array(problem.batch, self.seed)}
+        common = {"reduction": self.reduction, "normalizer": self.normalizer, "sample_weight": None}
+        if self.weights:
+            ndim, ones, zeros, unit = self.weights
+            rng = np.random.default_rng(self.seed)
+            shape = [1 if k in ones else n for k, n in enumerate(problem.batch[:ndim])]
+            common["sample_weight"] = unit * rng.uniform(0.1, 3, shape) * (rng.random(shape) >= zeros)
+        return common
 
     def arguments(self, problem):
-        """The same arguments by name, as the call has them; and the memory in which they lie."""
+        """The same arguments by name, as the call has them; and the memory that they lie in."""
         fences = Fences(self.at_end)
         arguments = problem.inputs | problem.options | self.common(problem)
         if self.hidden and self.weights:
@@ -124,6 +113,7 @@ class Call:
                 x = x.astype(self.dtype) if half else x.astype(same_numbers(x, self.dtypes.get(name, x.dtype)))
                 layout = self.layouts.get(name)
                 unfit = {"as_list": x.dtype.char not in "?ld", "swapped": half, "as_memoryview": half}
+                unfit["repeated"] = x.ndim > 0 and np.any(x != x[:1])
                 plain = not x.size or not x.ndim or unfit.get(layout, layout is None)
                 arguments[name] = fences.copy(x) if plain else getattr(layouts, layout)(x)
         if self.out:
@@ -144,6 +134,11 @@ class Call:
             patch.setattr(policy, "SERIAL", 0 if self.threads > 1 else policy.SERIAL)
             patch.setattr(policy, "STREAM_BYTES", 0 if self.past_caches else policy.STREAM_BYTES)
             return (loss if self.method == "value" else getattr(loss, self.method))(**arguments)
+
+
+def limit_of(loss, parameter):
+    """What a parameter has to be; None if that has tests of its own."""
+    return LIMITS.get((loss, parameter), LIMITS.get(parameter))
 
 
 def structured(arrays, method, gradients):

@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 
 from fastloss._core.request.domains import Domain
-from tests.losses.cases import LIMITS, NUMBERS, limits
+from tests.losses.cases import NUMBERS
 from tests.losses.comparing import leaves
 
-from .calls import counting, structured
+from .calls import counting, limit_of, structured
 
 #: Elements outside of a domain.
 OUTSIDE = {
@@ -52,8 +52,8 @@ def spoil(rng, problem, arguments, method):
             wrong += [None, "1", [[1.0], [1.0, 2.0]], {}, object()]
     elif name == "out":
         return spoil_out(rng, problem, arguments, method)
-    elif LIMITS.keys() & {name, (case.name, name)} and limits(case.name, name):
-        wrong = [*NUMBERS[limits(case.name, name)], "1", b"1", True, 1j, [1.0], object()]
+    elif limit_of(case.name, name):
+        wrong = [*NUMBERS[limit_of(case.name, name)], "1", b"1", True, 1j, [1.0], object()]
     elif name in declared and type(declared[name].default) is bool:
         wrong = [0, 1, None, "yes", 0.5]
     elif name == "normalizer" and arguments["reduction"] != "mean":
@@ -103,7 +103,8 @@ def spoil_out(rng, problem, arguments, method):
         wrong += [wide[..., 0], np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)]
     arrays[k] = pick(rng, wrong)
     if first.size > 1 and rng.random() < 0.3:
-        arrays[k], memory = x, np.concatenate([[0], first.reshape(-1)]).astype(first.dtype)
+        arrays[k], memory = x, np.zeros(first.size + 1, first.dtype)
+        memory[1:] = first.reshape(-1)
         arrays[0], arguments[problem.case.first] = memory[:-1].reshape(first.shape), memory[1:].reshape(first.shape)
     arguments["out"] = structured(arrays, method, len(problem.case.differentiable))
     return "out"

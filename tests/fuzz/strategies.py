@@ -7,11 +7,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fastloss._core.calls.kernels import supported_levels
-from tests.losses import layouts
-from tests.losses.cases import CASES, LIMITS, NUMBERS, limits
+from fastloss._core.request.domains import Domain
+from tests.losses.cases import CASES, NUMBERS
+from tests.losses.generators import real
+from tests.losses.layouts import LAYOUTS
 from tests.losses.support import LOSSES, REDUCTIONS
 
-from .calls import HALVES, Call, Weights
+from .calls import HALVES, Call, limit_of
 
 #: Lengths around those of vector registers and tiles.
 LENGTHS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 97, 127, 129, 255, 257]
@@ -31,7 +33,7 @@ INSIDE = {
 }
 assert INSIDE.keys() == NUMBERS.keys()
 DTYPES = st.sampled_from("?bBhHiIqQefdg") | st.sampled_from([">i2", ">f4", ">f8"])
-LAYOUTS = st.sampled_from([x.__name__ for x in layouts.LAYOUTS])
+NAMES_OF_LAYOUTS = [*(x.__name__ for x in LAYOUTS), "repeated"]
 LEVELS = st.sampled_from(supported_levels())
 FLOATS = ["float32", "float64", *HALVES]
 
@@ -61,8 +63,8 @@ def parameters_of(draw, case):
     """The parameters of a case, with others in place of those that do not go with its inputs."""
     parameters = names_of(case.parameters)
     for name in inspect.signature(case.loss).parameters:
-        if LIMITS.keys() & {name, (case.name, name)} and limits(case.name, name) and draw(st.booleans()):
-            parameters[name] = draw(INSIDE[limits(case.name, name)])
+        if limit_of(case.name, name) and draw(st.booleans()):
+            parameters[name] = draw(INSIDE[limit_of(case.name, name)])
     if "labels" in names_of(case.inputs).values() and draw(st.booleans()):
         parameters["ignore_index"] = draw(st.sampled_from([-100, -1, 0, 1, 255, 2**62, -(2**63)]))
     return parameters
@@ -74,7 +76,7 @@ def weights(draw, ndim, cancel):
     own = draw(st.integers(min(1, ndim), ndim))
     ones = draw(st.sets(st.integers(0, own - 1), max_size=2)) if own else ()
     unit = draw(st.sampled_from([1.0, 2.0**-900, 2.0**900] if cancel else [1.0, 1e-9, 1e9]))
-    return Weights(own, tuple(sorted(ones)), draw(st.sampled_from([0, 0.3, 0.8, 1])), unit)
+    return own, tuple(sorted(ones)), draw(st.sampled_from([0, 0.3, 0.8, 1])), unit
 
 
 @st.composite
@@ -98,7 +100,9 @@ def calls(draw, names=tuple(LOSSES)):
     arrays = [k for k, x in parameters.items() if isinstance(x, str)]
     shape, axis = draw(shapes(case, int(case.has_axis or bool(arrays))))
     dtype = draw(st.sampled_from(FLOATS))
-    specials = case.specials(np.float64 if dtype == "float64" else np.float32)
+    specials = [*map(float, case.specials(np.float64 if dtype == "float64" else np.float32)), math.nan]
+    anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and x.shape == "pred"]
+    anything = [k for k in anything if case.inputs[k] is real]
     reduction = draw(st.sampled_from(REDUCTIONS))
     normalizer = draw(st.none() | st.sampled_from([1.0, 7.0, 1e-3, 1e9])) if reduction == "mean" else None
     weighted = st.none() | weights(len(shape) - case.has_axis, reduction == "mean" and not normalizer)
@@ -115,12 +119,14 @@ def calls(draw, names=tuple(LOSSES)):
         dtype=dtype,
         seed=draw(st.integers(0, 1000)),
         parameters=parameters,
-        special=draw(st.none() | st.none() | st.sampled_from([*map(float, specials), math.nan])),
+        special=draw(
+            st.none() | st.none() | st.tuples(st.sampled_from([case.first, *anything]), st.sampled_from(specials))
+        ),
         weights=draw(weighted),
         reduction=reduction,
         normalizer=normalizer,
         method=method,
-        layouts=draw(st.dictionaries(st.sampled_from(movable), LAYOUTS, max_size=3)),
+        layouts=draw(st.dictionaries(st.sampled_from(movable), st.sampled_from(NAMES_OF_LAYOUTS), max_size=3)),
         dtypes=draw(st.dictionaries(st.sampled_from(others), DTYPES, max_size=3)),
         out=out,
         hidden=draw(st.booleans()),

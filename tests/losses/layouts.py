@@ -57,5 +57,11 @@ def as_memoryview(x):
     return memoryview(x)
 
 
+def repeated(x):
+    """The first element along the first axis, in place of all of them."""
+    return np.broadcast_to(x[:1], x.shape)
+
+
+#: Those that keep all elements.
 LAYOUTS = [fortran, reversed_strides, every_other, unaligned, on_another_address, swapped, read_only]
 LAYOUTS += [labelled, as_list, as_memoryview]

@@ -52,10 +52,8 @@ class Call:
 
     @property
     def case(self):
-        def generator(x):
-            return getattr(generators, x) if isinstance(x, str) else x
-
-        return Case(self.loss, *({k: generator(v) for k, v in x.items()} for x in (self.inputs, self.parameters)))
+        parameters = {k: getattr(generators, x) if isinstance(x, str) else x for k, x in self.parameters.items()}
+        return Case(self.loss, {k: getattr(generators, x) for k, x in self.inputs.items()}, parameters)
 
     @property
     def comparable(self):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fastloss._core.calls.kernels import supported_levels
 from fastloss._core.request.domains import Domain
+from tests.losses import layouts
 from tests.losses.cases import CASES, NUMBERS
 from tests.losses.generators import real
-from tests.losses.layouts import LAYOUTS
 from tests.losses.support import LOSSES, REDUCTIONS
 
 from .calls import HALVES, Call, limit_of
@@ -33,7 +33,7 @@ INSIDE = {
 }
 assert INSIDE.keys() == NUMBERS.keys()
 DTYPES = st.sampled_from("?bBhHiIqQefdg") | st.sampled_from([">i2", ">f4", ">f8"])
-NAMES_OF_LAYOUTS = [*(x.__name__ for x in LAYOUTS), "repeated"]
+LAYOUTS = st.sampled_from([x.__name__ for x in layouts.LAYOUTS] + ["repeated"])
 LEVELS = st.sampled_from(supported_levels())
 FLOATS = ["float32", "float64", *HALVES]
 
@@ -101,8 +101,7 @@ def calls(draw, names=tuple(LOSSES)):
     shape, axis = draw(shapes(case, int(case.has_axis or bool(arrays))))
     dtype = draw(st.sampled_from(FLOATS))
     specials = [*map(float, case.specials(np.float64 if dtype == "float64" else np.float32)), math.nan]
-    anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and x.shape == "pred"]
-    anything = [k for k in anything if case.inputs[k] is real]
+    anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and case.inputs[x.name] is real]
     reduction = draw(st.sampled_from(REDUCTIONS))
     normalizer = draw(st.none() | st.sampled_from([1.0, 7.0, 1e-3, 1e9])) if reduction == "mean" else None
     weighted = st.none() | weights(len(shape) - case.has_axis, reduction == "mean" and not normalizer)
@@ -111,27 +110,13 @@ def calls(draw, names=tuple(LOSSES)):
     out = draw(st.just(()) | outs(case, gradients) | outs(case, gradients)) if gradients else ()
     movable = sorted({*case.inputs, *arrays, "sample_weight"} - {*out})
     others = sorted({*movable} - {case.first})
+    special = st.tuples(st.sampled_from([case.first, *anything]), st.sampled_from(specials))
+    flag, sometimes = st.booleans(), st.none() | st.none()
     return Call(
-        loss=name,
-        inputs=names_of(case.inputs),
-        shape=shape,
-        axis=axis,
-        dtype=dtype,
-        seed=draw(st.integers(0, 1000)),
-        parameters=parameters,
-        special=draw(
-            st.none() | st.none() | st.tuples(st.sampled_from([case.first, *anything]), st.sampled_from(specials))
-        ),
-        weights=draw(weighted),
-        reduction=reduction,
-        normalizer=normalizer,
-        method=method,
-        layouts=draw(st.dictionaries(st.sampled_from(movable), st.sampled_from(NAMES_OF_LAYOUTS), max_size=3)),
+        loss=name, inputs=names_of(case.inputs), shape=shape, axis=axis, dtype=dtype, seed=draw(st.integers(0, 1000)),
+        parameters=parameters, special=draw(sometimes | special), weights=draw(weighted), reduction=reduction,
+        normalizer=normalizer, method=method, out=out, hidden=draw(flag), at_end=draw(flag), past_caches=draw(flag),
+        layouts=draw(st.dictionaries(st.sampled_from(movable), LAYOUTS, max_size=3)),
         dtypes=draw(st.dictionaries(st.sampled_from(others), DTYPES, max_size=3)),
-        out=out,
-        hidden=draw(st.booleans()),
-        at_end=draw(st.booleans()),
-        level=draw(LEVELS),
-        threads=draw(st.integers(1, 4)),
-        past_caches=draw(st.booleans()),
-    )
+        level=draw(LEVELS), threads=draw(st.integers(1, 4)),
+    )  # fmt: skip

@@ -33,15 +33,12 @@ EXAMPLES = int(os.environ.get("FASTLOSS_FUZZ_EXAMPLES", 0))
 FAMILIES = sorted({loss.declaration.family for loss in LOSSES.values()})
 
 
+SETTINGS = settings(derandomize=not EXAMPLES, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+
+
 def fuzzing(share):
     """The settings of a test that needs this share of the examples."""
-    return settings(
-        max_examples=math.ceil(share * (EXAMPLES or 60)),
-        derandomize=not EXAMPLES,
-        deadline=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    return settings(SETTINGS, max_examples=math.ceil(share * (EXAMPLES or 60)))
 
 
 def copies(arguments, without=()):
@@ -116,8 +113,22 @@ def check_refused(call):
     fences.assert_untouched()
 
 
-def check_raced(call):
-    """Assert that a call stays inside its arrays while another thread writes nonsense into them."""
+@pytest.mark.parametrize("family", FAMILIES)
+@fuzzing(1)
+@given(data=st.data())
+def test_any_call_is_right(family, data):
+    check(data.draw(calls([k for k, x in LOSSES.items() if x.declaration.family == family])))
+
+
+@fuzzing(3)
+@given(call=calls())
+def test_any_spoilt_call_is_refused(call):
+    check_refused(call)
+
+
+@fuzzing(0.3)
+@given(call=calls().filter(lambda call: call.threads > 1))
+def test_any_call_stays_in_its_memory_while_another_thread_changes_its_arrays(call):
     arguments, fences = replace(call, layouts={}).arguments(call.problem())
     arrays = [x for k, x in arguments.items() if isinstance(x, np.ndarray) and k != "out"]
     good, stop, rng = copies(arguments), threading.Event(), np.random.default_rng(call.seed)
@@ -139,49 +150,27 @@ def check_raced(call):
     fences.assert_untouched()
 
 
-def check_together(calls):
-    """Assert that calls change no bit of each other, in threads of Python and in a forked child."""
-    problems = [call.problem() for call in calls]
-    results = [getattr(x, call.method)(**call.common(x)) for x, call in zip(problems, calls, strict=True)]
+@fuzzing(0.3)
+@given(some=st.lists(calls(), min_size=1, max_size=4))
+def test_calls_at_the_same_time_and_in_a_forked_child_change_no_bit(some):
+    problems = [call.problem() for call in some]
+
+    def result(k):
+        return getattr(problems[k], some[k].method)(**some[k].common(problems[k]))
+
+    expected = list(map(result, range(len(some))))
 
     def again(k):
-        call = calls[k % len(calls)]
-        problem = problems[k % len(calls)]
-        assert_same(getattr(problem, call.method)(**call.common(problem)), results[k % len(calls)])
+        assert_same(result(k % len(some)), expected[k % len(some)])
         return True
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
-        patch.setattr(threads, "_requested", calls[0].threads)
+        patch.setattr(threads, "_requested", some[0].threads)
         patch.setattr(policy, "SERIAL", 0)
         assert all(pool.map(again, range(40)))
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):
-                os._exit(0 if all(map(again, range(len(calls)))) else 1)
+                os._exit(0 if all(map(again, range(len(some)))) else 1)
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "wrong in a forked child"
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@fuzzing(1)
-@given(data=st.data())
-def test_any_call_is_right(family, data):
-    check(data.draw(calls([k for k, x in LOSSES.items() if x.declaration.family == family])))
-
-
-@fuzzing(3)
-@given(call=calls())
-def test_any_spoilt_call_is_refused(call):
-    check_refused(call)
-
-
-@fuzzing(0.3)
-@given(call=calls().filter(lambda call: call.threads > 1))
-def test_any_call_stays_in_its_memory_while_its_arrays_change(call):
-    check_raced(call)
-
-
-@fuzzing(0.3)
-@given(some=st.lists(calls(), min_size=1, max_size=4))
-def test_calls_at_the_same_time_are_right(some):
-    check_together(some)

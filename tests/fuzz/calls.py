@@ -117,7 +117,8 @@ class Call:
         if self.out:
             names = problem.case.differentiable * len(self.out)  # once more for the second derivatives
             new = (fences.copy(np.full(problem.inputs[k].shape, np.nan, self.dtype)) for k in names)
-            arrays = [x if where == "new" else arguments[where] for where, x in zip(self.out, new, strict=False)]
+            pairs = ((x, arguments.get(where, x)) for where, x in zip(self.out, new, strict=False))
+            arrays = [given if np.shape(given) == x.shape else x for x, given in pairs]  # a target may lack an axis
             arguments["out"] = structured(arrays, self.method, len(problem.case.differentiable))
         return arguments, fences
 

@@ -118,10 +118,16 @@ class Loss(Generic[P]):
     Notes
     -----
     The value is a float, or an array for ``reduction="none"``. Derivatives are those of the returned value. They have
-    the shape of their input and the dtype of the first input: float32 or float64. A loss with several differentiable
-    inputs returns a tuple of gradients. Sums are accumulated in double precision. The same input gives the same bits
-    for any number of threads. In-batch losses use NumPy's matrix products, so their bits can depend on the number of
-    BLAS threads.
+    the shape of their input and the dtype of the first input. A loss with several differentiable inputs returns a tuple
+    of gradients. Sums are accumulated in double precision. The same input gives the same bits for any number of
+    threads. In-batch losses use NumPy's matrix products, so their bits can depend on the number of BLAS threads.
+
+    The first input may be float32, float64 or of half precision: float16, or bfloat16 of the package ml_dtypes. Half
+    precision is computed in float32. The value is that of the same numbers in float32. Each derivative, and each loss
+    of ``reduction="none"``, is the float32 result rounded once: its relative error is at most 2^-11 for float16 and
+    2^-8 for bfloat16. float16 has no numbers below 6e-8, so small gradients of a mean over many elements become 0. Then
+    take ``reduction="sum"`` and divide later, or a smaller `normalizer`. In-batch losses, `dropout` and `max_norm` make
+    a float32 copy of their inputs. The others convert tile by tile.
 
     Examples
     --------
@@ -139,6 +145,12 @@ class Loss(Generic[P]):
     >>> results = [fl.huber.value_and_grad(*part, normalizer=total) for part in parts]
     >>> sum(value for value, _ in results), [grad.tolist() for _, grad in results]
     (0.8125, [[-0.25], [0.5]])
+
+    Half precision:
+
+    >>> value, grad = fl.huber.value_and_grad(pred.astype(np.float16), target)
+    >>> value, grad
+    (0.8125, array([-0.25,  0.5 ], dtype=float16))
 
     Write the gradient over the input:
 

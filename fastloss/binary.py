@@ -70,7 +70,7 @@ def binary_cross_entropy_with_logits(
     Parameters
     ----------
     pred : array_like
-        Logits of any shape, float32 or float64.
+        Logits of any shape, half precision, float32 or float64.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
@@ -159,8 +159,8 @@ def binary_cross_entropy(
     Parameters
     ----------
     pred : array_like
-        Probabilities in [0, 1] of any shape, float32 or float64. A value outside [0, 1] raises ValueError. NaN does
-        not.
+        Probabilities in [0, 1] of any shape, half precision, float32 or float64. A value outside [0, 1] raises
+        ValueError. NaN does not.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
@@ -231,7 +231,7 @@ def sigmoid_focal(
     Parameters
     ----------
     pred : array_like
-        Logits of any shape, float32 or float64.
+        Logits of any shape, half precision, float32 or float64.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
@@ -321,8 +321,8 @@ def binary_focal(
     Parameters
     ----------
     pred : array_like
-        Probabilities in [0, 1] of any shape, float32 or float64. A value outside [0, 1] raises ValueError. NaN does
-        not.
+        Probabilities in [0, 1] of any shape, half precision, float32 or float64. A value outside [0, 1] raises
+        ValueError. NaN does not.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
@@ -392,7 +392,7 @@ def sigmoid_poly1(
     Parameters
     ----------
     pred : array_like
-        Logits of any shape, float32 or float64.
+        Logits of any shape, half precision, float32 or float64.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.
@@ -453,7 +453,7 @@ def brier(
     Parameters
     ----------
     pred : array_like
-        Logits of any shape, float32 or float64.
+        Logits of any shape, half precision, float32 or float64.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError.

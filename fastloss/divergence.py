@@ -56,7 +56,7 @@ def kl_divergence(
     Parameters
     ----------
     pred : array_like
-        Log-probabilities log q, float32 or float64, with the classes along `axis`.
+        Log-probabilities log q, half precision, float32 or float64, with the classes along `axis`.
     target : array_like
         Probabilities t in [0, 1], of any real dtype, in the shape of `pred`. A value outside [0, 1] raises ValueError.
         With ``log_target=True``, `target` holds log-probabilities. They are not checked.
@@ -124,7 +124,8 @@ def js_divergence(
     Parameters
     ----------
     pred : array_like
-        Log-probabilities, float32 or float64, with the classes along `axis`. -inf stands for the probability 0.
+        Log-probabilities, half precision, float32 or float64, with the classes along `axis`. -inf stands for the
+        probability 0.
     target : array_like
         Log-probabilities of any real dtype, in the shape of `pred`. -inf stands for the probability 0.
     axis : int, default -1
@@ -181,7 +182,7 @@ def gaussian_kl(outputs: int, /, mu: ArrayLike, log_var: ArrayLike, **common: Un
     Parameters
     ----------
     mu : array_like
-        Means, float32 or float64, with the dimensions of the latent space along the last axis.
+        Means, half precision, float32 or float64, with the dimensions of the latent space along the last axis.
     log_var : array_like
         Logarithms of the variances, of any real dtype, in the shape of `mu`.
 

@@ -63,8 +63,8 @@ def contrastive(
     Parameters
     ----------
     x1 : array_like
-        The first vector of each pair, along the last axis, float32 or float64. The axes before it are the batch; the
-        unreduced loss has their shape.
+        The first vector of each pair, along the last axis, half precision, float32 or float64. The axes before it are
+        the batch; the unreduced loss has their shape.
     x2 : array_like
         The second vector of each pair, in the shape of `x1`.
     same : array_like
@@ -131,8 +131,8 @@ def triplet(
     Parameters
     ----------
     anchor : array_like
-        The anchors, vectors along the last axis, float32 or float64. The axes before it are the batch; the unreduced
-        loss has their shape.
+        The anchors, vectors along the last axis, half precision, float32 or float64. The axes before it are the batch;
+        the unreduced loss has their shape.
     positive : array_like
         Vectors that are like the anchors, in the shape of `anchor`.
     negative : array_like
@@ -198,8 +198,8 @@ def cosine_embedding(
     Parameters
     ----------
     x1 : array_like
-        The first vector of each pair, along the last axis, float32 or float64. The axes before it are the batch; the
-        unreduced loss has their shape.
+        The first vector of each pair, along the last axis, half precision, float32 or float64. The axes before it are
+        the batch; the unreduced loss has their shape.
     x2 : array_like
         The second vector of each pair, in the shape of `x1`.
     label : array_like
@@ -252,8 +252,8 @@ def cosine_distance(outputs: int, /, pred: ArrayLike, target: ArrayLike, **commo
     Parameters
     ----------
     pred : array_like
-        Predicted vectors along the last axis, float32 or float64. The axes before it are the batch; the unreduced loss
-        has their shape.
+        Predicted vectors along the last axis, half precision, float32 or float64. The axes before it are the batch; the
+        unreduced loss has their shape.
     target : array_like
         Target vectors, in the shape of `pred`. They have no gradient.
 
@@ -301,7 +301,7 @@ def margin_ranking(
     Parameters
     ----------
     x1 : array_like
-        Scores of any shape, float32 or float64. Each element has its own loss.
+        Scores of any shape, half precision, float32 or float64. Each element has its own loss.
     x2 : array_like
         The scores that they are compared with, in the shape of `x1`.
     label : array_like
@@ -353,8 +353,8 @@ def hinge_embedding(
     Parameters
     ----------
     x : array_like
-        Distances, or other measures of how unlike a pair is, of any shape, float32 or float64. Negative values are
-        allowed.
+        Distances, or other measures of how unlike a pair is, of any shape, half precision, float32 or float64. Negative
+        values are allowed.
     label : array_like
         +1 for a pair that is alike, -1 for another pair, in the shape of `x`. Any other value raises ValueError.
     margin : float, default 1.0

@@ -72,7 +72,7 @@ def info_nce(
     Parameters
     ----------
     query : array_like
-        Vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        Vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     key : array_like
         Vectors as rows, (N, D). Row i belongs to row i of `query`.
     temperature : float, default 0.07
@@ -157,7 +157,7 @@ def clip(outputs: int, /, image: ArrayLike, text: ArrayLike, logit_scale: ArrayL
     Parameters
     ----------
     image : array_like
-        Vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        Vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     text : array_like
         Vectors as rows, (N, D). Row i belongs to row i of `image`.
     logit_scale : float or array_like
@@ -229,7 +229,7 @@ def siglip(
     Parameters
     ----------
     image : array_like
-        Vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        Vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     text : array_like
         Vectors as rows, (N, D). Row i belongs to row i of `image`.
     logit_scale : float or array_like
@@ -290,7 +290,7 @@ def nt_xent(
     Parameters
     ----------
     z1 : array_like
-        The first views, vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        The first views, vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     z2 : array_like
         The second views, (N, D). Row i is a view of the sample of row i of `z1`.
     temperature : float, default 0.5
@@ -345,7 +345,7 @@ def supcon(
     Parameters
     ----------
     z : array_like
-        Vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        Vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     labels : array_like
         Class labels, any integers, in shape (N,). Another dtype raises TypeError.
     temperature : float, default 0.1
@@ -403,7 +403,7 @@ def batch_hard_triplet(
     Parameters
     ----------
     z : array_like
-        Vectors as rows, (N, D), float32 or float64. The unreduced loss has shape (N,).
+        Vectors as rows, (N, D), half precision, float32 or float64. The unreduced loss has shape (N,).
     labels : array_like
         Class labels, any integers, in shape (N,). Another dtype raises TypeError.
     margin : float, default 1.0

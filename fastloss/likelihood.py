@@ -58,8 +58,8 @@ def poisson_nll(
     Parameters
     ----------
     pred : array_like
-        Logarithms of the rate, of any shape, float32 or float64. With ``log_input=False``, the rates themselves. For a
-        rate below -eps, the value is NaN.
+        Logarithms of the rate, of any shape, half precision, float32 or float64. With ``log_input=False``, the rates
+        themselves. For a rate below -eps, the value is NaN.
     target : array_like
         Counts >= 0 of any real dtype, in the shape of `pred`. They need not be integers. Negative counts have no
         meaning, but do not raise an error.
@@ -115,7 +115,7 @@ def gamma_nll(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unp
     Parameters
     ----------
     pred : array_like
-        Logarithms of the mean, of any shape, float32 or float64.
+        Logarithms of the mean, of any shape, half precision, float32 or float64.
     target : array_like
         Values > 0 of any real dtype, in the shape of `pred` and the unit of exp(pred). Values <= 0 do not raise an
         error.
@@ -157,7 +157,7 @@ def tweedie(
     Parameters
     ----------
     pred : array_like
-        Logarithms of the mean, of any shape, float32 or float64.
+        Logarithms of the mean, of any shape, half precision, float32 or float64.
     target : array_like
         Values >= 0 of any real dtype, in the shape of `pred` and the unit of exp(pred). Negative values have no
         meaning, but do not raise an error.
@@ -214,7 +214,7 @@ def gaussian_nll(
     Parameters
     ----------
     pred : array_like
-        Predicted means of any shape, float32 or float64.
+        Predicted means of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     var : array_like

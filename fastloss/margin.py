@@ -53,7 +53,7 @@ def hinge(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, margin: float 
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
         np.where(y, 1, -1).
@@ -100,7 +100,7 @@ def squared_hinge(
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
         np.where(y, 1, -1).
@@ -146,7 +146,7 @@ def modified_huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
         np.where(y, 1, -1).
@@ -189,7 +189,7 @@ def logistic(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpa
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError.
 
@@ -234,7 +234,7 @@ def exponential(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: U
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
         np.where(y, 1, -1).
@@ -277,7 +277,7 @@ def perceptron(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Un
     Parameters
     ----------
     pred : array_like
-        Scores of any shape, float32 or float64.
+        Scores of any shape, half precision, float32 or float64.
     target : array_like
         Labels -1 and +1, in the shape of `pred`. Any other value raises ValueError. Convert labels y of 0 and 1 with
         np.where(y, 1, -1).
@@ -331,7 +331,8 @@ def multiclass_hinge(
     Parameters
     ----------
     pred : array_like
-        Scores, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on.
+        Scores, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. An index that is neither a class nor
         `ignore_index` raises ValueError. Probabilities are not allowed.
@@ -422,7 +423,8 @@ def crammer_singer(
     Parameters
     ----------
     pred : array_like
-        Scores, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on.
+        Scores, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. An index that is neither a class nor
         `ignore_index` raises ValueError. Probabilities are not allowed.

@@ -72,9 +72,9 @@ def cross_entropy(
     Parameters
     ----------
     pred : array_like
-        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on. A
-        logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of +inf or NaN makes the
-        loss and the gradient of its sample NaN.
+        Logits, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on. A logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of
+        +inf or NaN makes the loss and the gradient of its sample NaN.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
         [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
@@ -179,9 +179,9 @@ def softmax_focal(
     Parameters
     ----------
     pred : array_like
-        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on. A
-        logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of +inf or NaN makes the
-        loss and the gradient of its sample NaN.
+        Logits, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on. A logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of
+        +inf or NaN makes the loss and the gradient of its sample NaN.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
         [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
@@ -296,9 +296,9 @@ def poly1_cross_entropy(
     Parameters
     ----------
     pred : array_like
-        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on. A
-        logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of +inf or NaN makes the
-        loss and the gradient of its sample NaN.
+        Logits, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on. A logit of -inf excludes its class, as long as one logit of the sample is finite. A logit of
+        +inf or NaN makes the loss and the gradient of its sample NaN.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
         [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
@@ -390,8 +390,8 @@ def categorical_cross_entropy(
     Parameters
     ----------
     pred : array_like
-        Probabilities in [0, 1], float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
-        axis=1, and so on. A value outside [0, 1] raises ValueError. NaN does not.
+        Probabilities in [0, 1], half precision, float32 or float64, with the classes along `axis`: (N, C), (C,),
+        (N, C, H, W) with axis=1, and so on. A value outside [0, 1] raises ValueError. NaN does not.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
         [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
@@ -477,8 +477,8 @@ def nll(
     Parameters
     ----------
     pred : array_like
-        Log-probabilities, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1,
-        and so on.
+        Log-probabilities, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W)
+        with axis=1, and so on.
     target : array_like
         Class indices of any integer dtype, in the shape of `pred` without `axis`. Alternatively, probabilities in
         [0, 1], in the shape of `pred`, which need not sum to 1. An index that is neither a class nor `ignore_index`,
@@ -553,7 +553,8 @@ def multilabel_soft_margin(
     Parameters
     ----------
     pred : array_like
-        Logits, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with axis=1, and so on.
+        Logits, half precision, float32 or float64, with the classes along `axis`: (N, C), (C,), (N, C, H, W) with
+        axis=1, and so on.
     target : array_like
         Numbers in [0, 1]: labels 0 and 1, or probabilities. They have the shape of `pred`. NaN or a value outside
         [0, 1] raises ValueError. Class indices are not allowed.

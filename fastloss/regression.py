@@ -65,7 +65,7 @@ def mse(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Co
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
 
@@ -105,7 +105,7 @@ def mae(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[Co
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
 
@@ -146,7 +146,7 @@ def mape(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[C
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`. They may be negative. A target near 0
         makes the loss huge.
@@ -186,8 +186,8 @@ def msle(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpack[C
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64. This is the value itself, not its logarithm. A value below -1
-        gives NaN.
+        Predictions of any shape, half precision, float32 or float64. This is the value itself, not its logarithm. A
+        value below -1 gives NaN.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`. A value below -1 gives NaN.
 
@@ -228,7 +228,7 @@ def quantile(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`. For a vector `q`, they have the shape of
         `pred` without its last axis.
@@ -302,7 +302,7 @@ def expectile(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`. For a vector `q`, they have the shape of
         `pred` without its last axis.
@@ -347,7 +347,7 @@ def epsilon_insensitive(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     epsilon : float, default 0.1
@@ -388,7 +388,7 @@ def squared_epsilon_insensitive(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     epsilon : float, default 0.1
@@ -428,7 +428,7 @@ def huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float =
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     delta : float, default 1.0
@@ -477,7 +477,7 @@ def smooth_l1(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     beta : float, default 1.0
@@ -522,7 +522,7 @@ def pseudo_huber(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     delta : float, default 1.0
@@ -564,7 +564,7 @@ def log_cosh(outputs: int, /, pred: ArrayLike, target: ArrayLike, **common: Unpa
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
 

@@ -49,7 +49,7 @@ def l1(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     Parameters
     ----------
     w : array_like
-        Parameters of a model, of any shape, float32 or float64.
+        Parameters of a model, of any shape, half precision, float32 or float64.
     strength : float, default 1.0
         The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
 
@@ -87,7 +87,7 @@ def l2(outputs: int, /, w: ArrayLike, strength: float = 1.0, **common: Unpack[Co
     Parameters
     ----------
     w : array_like
-        Parameters of a model, of any shape, float32 or float64.
+        Parameters of a model, of any shape, half precision, float32 or float64.
     strength : float, default 1.0
         The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
 
@@ -127,7 +127,7 @@ def elastic_net(
     Parameters
     ----------
     w : array_like
-        Parameters of a model, of any shape, float32 or float64.
+        Parameters of a model, of any shape, half precision, float32 or float64.
     strength : float, default 1.0
         The factor of the penalty. It must be >= 0. With 0 the penalty is 0, also for an infinite `w`.
     l1_ratio : float, default 0.5
@@ -166,7 +166,7 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     Parameters
     ----------
     w : array_like
-        Weights with at least one axis, float32 or float64.
+        Weights with at least one axis, half precision, float32 or float64.
     limit : float
         The largest norm. It must be >= 0, or inf. With 0 every vector becomes 0. With inf nothing changes.
     axis : int, default -1
@@ -182,8 +182,8 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     Raises
     ------
     TypeError
-        If `w` is not float32 or float64, `limit` is not a number, `axis` is not an integer, or `out` is not an array of
-        the dtype of `w`.
+        If `w` is not of a floating dtype, `limit` is not a number, `axis` is not an integer, or `out` is not an array
+        of the dtype of `w`.
     ValueError
         If `limit` is negative or NaN, or `w` does not have the axis. If `out` has another shape, is read-only,
         is not C-contiguous, or overlaps part of `w`.
@@ -229,7 +229,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, out: NDArray[Any] | None = Non
     Parameters
     ----------
     x : array_like
-        Activations of any shape, float32 or float64.
+        Activations of any shape, half precision, float32 or float64.
     rate : float
         The probability that an element is dropped, in [0, 1]. It is rounded to a multiple of 2^-32. With 0 all elements
         are kept, and with 1 all are dropped.
@@ -249,7 +249,7 @@ def dropout(x: ArrayLike, rate: float, seed: int, out: NDArray[Any] | None = Non
     Raises
     ------
     TypeError
-        If `x` is not float32 or float64, `rate` is not a number, `seed` is not an integer, or `out` is not an array of
+        If `x` is not of a floating dtype, `rate` is not a number, `seed` is not an integer, or `out` is not an array of
         the dtype of `x`.
     ValueError
         If `rate` or `seed` is out of range. If `out` has another shape, is read-only, is not C-contiguous, or overlaps

@@ -47,7 +47,7 @@ def fair(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0,
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
@@ -92,7 +92,7 @@ def cauchy(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
@@ -140,7 +140,7 @@ def geman_mcclure(
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
@@ -185,7 +185,7 @@ def welsch(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0
@@ -232,7 +232,7 @@ def tukey(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.0
     Parameters
     ----------
     pred : array_like
-        Predictions of any shape, float32 or float64.
+        Predictions of any shape, half precision, float32 or float64.
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     c : float, default 1.0

@@ -105,7 +105,8 @@ def cauchy(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, c: float = 1.
     and tends to 0 for large residuals. The second derivative is (1 - u^2) / (1 + u^2)^2. It is negative where
     abs(r) > c.
 
-    The loss is close to r^2 / 2 near r = 0. Up to scale, it is the negative log-likelihood of a Cauchy distribution.
+    The loss is close to r^2 / 2 near r = 0. Up to scale, it is the negative log-likelihood of a Cauchy distribution. It
+    is inf where r / c is larger than all numbers of the dtype.
 
     The repository has a picture: docs/curves/robust.svg
 
@@ -163,8 +164,8 @@ def geman_mcclure(
     Examples
     --------
     >>> import numpy as np, fastloss as fl
-    >>> fl.geman_mcclure.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="sum")
-    (0.7, array([ 0.25, -0.03]))
+    >>> fl.geman_mcclure.value_and_grad(np.array([1.0, -3.0]), np.array([0.0, 0.0]), reduction="none")
+    (array([0.25, 0.45]), array([ 0.25, -0.03]))
     """
     kernel, parameters = scale(c, "c")
     return elementwise(GEMAN_MCCLURE, outputs, pred, target, parameters, common, kernel=kernel)

@@ -156,3 +156,32 @@ def test_var():
     with raises(ValueError, "var = -3 is not >= 0"):
         fl.gaussian_nll(np.ones(4), np.ones(4), -3)
     assert np.isnan(fl.gaussian_nll(np.ones(4), np.ones(4), [1, 1, np.nan, 1]))
+
+
+@each_dtype
+def test_an_exponential_may_overflow_before_it_meets_its_factor(dtype, level):
+    """exp(-pred) and exp((1 - power) pred) are beyond the dtype. Their products with the target are not."""
+    x, tiny = (99.0, 1e-30) if dtype == np.float32 else (760.0, 1e-280)
+    tiny = float(dtype(tiny))
+    ratio = math.exp(x / 2) * tiny * math.exp(x / 2)
+    value, grad, hess = at(fl.gamma_nll, -x, dtype, target=tiny)
+    assert_close((value, grad, hess), (dtype(ratio), dtype(-ratio), dtype(ratio)), 64)
+    assert_close(at(fl.gamma_nll, x, dtype, target=1 / tiny)[2], dtype(1 / ratio), 64)  # and underflow
+    assert at(fl.gamma_nll, -INF, dtype, target=0)[1:] == (1, 0)
+    assert at(fl.gamma_nll, -INF, dtype, target=tiny) == (INF, -INF, INF)
+
+
+def test_tweedie_by_hand_where_its_exponential_overflows(level):
+    value, grad, hess = at(fl.tweedie, -99, np.float32, target=0.005, power=1.9)
+    a = float(np.float32(0.005)) * math.exp(0.9 * 99)
+    assert value == pytest.approx(a / 0.9, rel=1e-5) and 2.7e36 < value < 2.9e36
+    assert grad == pytest.approx(-a, rel=1e-5) and hess == pytest.approx(0.9 * a, rel=1e-5)
+
+
+@each_dtype
+def test_second_derivative_by_a_large_variance(dtype):
+    """(r / var)^2 overflows, (r / var)^2 / var does not."""
+    r, var = (1e38, 1e15) if dtype == np.float32 else (1e300, 1e130)
+    one = np.ones(1, dtype)
+    _, (_, hess) = fl.gaussian_nll.grad_and_hess(one * dtype(r), 0 * one, one * dtype(var), reduction="sum")
+    assert hess[0] == pytest.approx(r / var * (r / var / var), rel=1e-5)

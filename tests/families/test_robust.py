@@ -66,3 +66,14 @@ def test_tukey_and_its_knees(dtype):
             assert grad == hess == 0
             assert at(fl.tukey, sign * up(c, dtype), dtype, c=c) == (dtype(c**2 / 6), 0, 0)
             assert_close(at(fl.tukey, sign * c / 2, dtype, c=c)[1:], (dtype(sign * c * 9 / 32), dtype(-3 / 16)), 2)
+
+
+@each_dtype
+def test_geman_mcclure_where_the_square_overflows(dtype, level):
+    """r^2 or 3 (r / c)^2 is beyond the dtype. The loss is at most c^2 / 2, and its second derivative tends to 0."""
+    r, c = (1e21, 1e17) if dtype == np.float32 else (1e160, 1e152)
+    value, _, hess = at(fl.geman_mcclure, r, dtype, c=c)
+    assert value == pytest.approx(c * c / 2, rel=1e-6)
+    assert abs(hess) < 1e-15
+    r, c = (1.2e38, 1e19) if dtype == np.float32 else (1.1e308, 1e154)
+    assert abs(at(fl.geman_mcclure, r, dtype, c=c)[2]) < 1e-30

@@ -1,6 +1,6 @@
 """What the drivers of all families share: places in tables of losses, and the first member of each driver's Job."""
 
-from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fmax, fmin
 
 from fastloss._core.kernels.base.memory cimport address
@@ -35,9 +35,10 @@ cdef inline int place_for(dict losses, str name) except -1:
 cdef inline int take_parameters(double* slots, tuple parameters, bint single) except -1:
     """Set MAX_PARAMETERS slots; those without a parameter are 0.
 
-    A parameter outside the range of the dtype becomes the nearest normal number of the dtype. inf or 0 would make NaN.
+    A parameter outside the range of the dtype becomes the nearest number of the dtype but inf and 0, which would make
+    NaN.
     """
-    cdef double smallest = FLT_MIN if single else DBL_MIN, largest = FLT_MAX if single else DBL_MAX, x
+    cdef double smallest = 2.0**-149 if single else 2.0**-1074, largest = FLT_MAX if single else DBL_MAX, x
     cdef int k
     if len(parameters) > MAX_PARAMETERS:
         raise IndexError("too many parameters: raise MAX_PARAMETERS")

@@ -120,25 +120,37 @@ VM_INLINE double vm_exp_reduced_d(double r) { return 1.0 + VM_FMA_D(r * r, vm_ex
 /* 2^n spans more than the exponents of the type (subnormal results, and n = 128 or 1024), so two factors: 2^floor(n/2)
  * and the rest. The shift constant carries twice the exponent bias, so that half of it is the bias of each factor.
  * The argument is x + low, for a low that is tiny: what the rounding of x lost. Adding -0 changes nothing. */
-VM_INLINE float vm_exp_sum_f(float x, float low) {
+VM_INLINE float vm_exp_parts_f(float x, float low, float *half, float *rest) {
     const float shift = VM_ROUND_F + 2 * 127;
     const float t = VM_FMA_F(x, VM_LOG2E_F, shift);
     const float n = t - shift;
     const float r = VM_FMA_F(n, -VM_LN2_LO_F, VM_FMA_F(n, -VM_LN2_HI_F, x)) + low;
-    const uint32_t half = (vm_bits_f(t) & ~1u) << 22;
-    const uint32_t rest = (vm_bits_f(t) << 23) - half;
-    const float result = vm_exp_reduced_f(r) * vm_from_bits_f(rest) * vm_from_bits_f(half);
-    return x > 89.0f ? INFINITY : (x < -104.0f ? 0.0f : result);
+    const uint32_t half_bits = (vm_bits_f(t) & ~1u) << 22;
+    *half = vm_from_bits_f(half_bits);
+    *rest = vm_from_bits_f((vm_bits_f(t) << 23) - half_bits);
+    return vm_exp_reduced_f(r);
 }
 
-VM_INLINE double vm_exp_sum_d(double x, double low) {
+VM_INLINE double vm_exp_parts_d(double x, double low, double *half, double *rest) {
     const double shift = VM_ROUND_D + 2 * 1023;
     const double t = VM_FMA_D(x, VM_LOG2E_D, shift);
     const double n = t - shift;
     const double r = VM_FMA_D(n, -VM_LN2_LO_D, VM_FMA_D(n, -VM_LN2_HI_D, x)) + low;
-    const uint64_t half = (vm_bits_d(t) & ~1ull) << 51;
-    const uint64_t rest = (vm_bits_d(t) << 52) - half;
-    const double result = vm_exp_reduced_d(r) * vm_from_bits_d(rest) * vm_from_bits_d(half);
+    const uint64_t half_bits = (vm_bits_d(t) & ~1ull) << 51;
+    *half = vm_from_bits_d(half_bits);
+    *rest = vm_from_bits_d((vm_bits_d(t) << 52) - half_bits);
+    return vm_exp_reduced_d(r);
+}
+
+VM_INLINE float vm_exp_sum_f(float x, float low) {
+    float half, rest;
+    const float result = vm_exp_parts_f(x, low, &half, &rest) * rest * half;
+    return x > 89.0f ? INFINITY : (x < -104.0f ? 0.0f : result);
+}
+
+VM_INLINE double vm_exp_sum_d(double x, double low) {
+    double half, rest;
+    const double result = vm_exp_parts_d(x, low, &half, &rest) * rest * half;
     return x > 710.0 ? (double)INFINITY : (x < -746.0 ? 0.0 : result);
 }
 
@@ -154,6 +166,33 @@ VM_INLINE float vm_exp_of_product_f(float a, float b) {
 VM_INLINE double vm_exp_of_product_d(double a, double b) {
     const double p = a * b;
     return vm_exp_sum_d(p, vm_product_error_d(a, b, p));
+}
+
+/* w e^x, finite also where the exponential overflows: the powers of two come on either side of the product. Beyond the
+ * range of these, the result is 0, or inf for any normal w. A w of 0 gives 0. */
+VM_INLINE float vm_times_exp_sum_f(float w, float x, float low) {
+    float half, rest;
+    const float e = vm_exp_parts_f(x, low, &half, &rest), result = w * half * e * rest;
+    return x > 176.0f ? (w == 0.0f ? w : w * INFINITY) : (x < -174.0f ? w * 0.0f : result);
+}
+
+VM_INLINE double vm_times_exp_sum_d(double w, double x, double low) {
+    double half, rest;
+    const double e = vm_exp_parts_d(x, low, &half, &rest), result = w * half * e * rest;
+    return x > 1418.0 ? (w == 0.0 ? w : w * (double)INFINITY) : (x < -1416.0 ? w * 0.0 : result);
+}
+
+VM_INLINE float vm_times_exp_f(float w, float x) { return vm_times_exp_sum_f(w, x, -0.0f); }
+VM_INLINE double vm_times_exp_d(double w, double x) { return vm_times_exp_sum_d(w, x, -0.0); }
+
+VM_INLINE float vm_times_exp_of_product_f(float w, float a, float b) {
+    const float p = a * b;
+    return vm_times_exp_sum_f(w, p, vm_product_error_f(a, b, p));
+}
+
+VM_INLINE double vm_times_exp_of_product_d(double w, double a, double b) {
+    const double p = a * b;
+    return vm_times_exp_sum_d(w, p, vm_product_error_d(a, b, p));
 }
 
 /* e^x for x in [-inf, 0] (softmax after the maximum is subtracted, e^-abs(x)). No overflow, and n spans little enough

@@ -15,6 +15,10 @@ cdef extern from "vecmath.h" nogil:
     double vm_exp_difference_and_fall_d(double x, double y, double* fall) noexcept
     float vm_exp_of_product_f(float a, float b) noexcept
     double vm_exp_of_product_d(double a, double b) noexcept
+    float vm_times_exp_f(float w, float x) noexcept
+    double vm_times_exp_d(double w, double x) noexcept
+    float vm_times_exp_of_product_f(float w, float a, float b) noexcept
+    double vm_times_exp_of_product_d(double w, double a, double b) noexcept
     float vm_expm1_f(float x) noexcept
     double vm_expm1_d(double x) noexcept
     float vm_expm1_from_f(float x, float e) noexcept
@@ -97,6 +101,22 @@ cdef inline floating exp_difference_and_fall(floating x, floating y, floating* f
 cdef inline floating exp_of_product(floating a, floating b) noexcept nogil:
     """exp(a b), without the rounding error of the product."""
     return vm_exp_of_product_f(a, b) if floating is float else vm_exp_of_product_d(a, b)
+
+
+cdef inline floating times_exp(floating weight, floating x) noexcept nogil:
+    """weight * exp(x), but 0 for a weight of 0 and an infinite x. exp(x) may be out of range if the product is not.
+
+    A subnormal weight may lose digits.
+    """
+    return vm_times_exp_f(weight, x) if floating is float else vm_times_exp_d(weight, x)
+
+
+cdef inline floating times_exp_of_product(floating weight, floating a, floating b) noexcept nogil:
+    """times_exp(weight, a b), without the rounding error of a b."""
+    if floating is float:
+        return vm_times_exp_of_product_f(weight, a, b)
+    else:
+        return vm_times_exp_of_product_d(weight, a, b)
 
 
 cdef inline floating expm1(floating x) noexcept nogil:

@@ -32,6 +32,7 @@ FUNCTIONS_OF_TWO = (
     "exp_beside_fall",
     "fall",
     "gap_near_one",
+    "times_exp",
 )
 
 
@@ -111,6 +112,9 @@ cdef void apply(int function, const floating *x, const floating *y, floating *ou
     elif function == 23:
         for i in range(n):
             out[i] = gap_near_one(x[i], y[i])
+    elif function == 24:
+        for i in range(n):
+            out[i] = times_exp(x[i], y[i])
 
 
 def evaluate(name, cnp.ndarray x not None, cnp.ndarray out not None, cnp.ndarray y=None):

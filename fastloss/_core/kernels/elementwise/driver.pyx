@@ -22,7 +22,8 @@ from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
-    log_near_one, normal, sqrt, tanh_from, times, x_minus_log1p
+    log_near_one, normal, sqrt, tanh_from, times, times_exp,
+    times_exp_of_product, x_minus_log1p
 )
 from fastloss._core.kernels.base.vecmath cimport log_cosh as log_of_cosh
 from fastloss._core.kernels.base.weights cimport weigh

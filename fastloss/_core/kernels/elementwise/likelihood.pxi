@@ -69,64 +69,63 @@ cdef void poisson_nll_of_rate_full_loops(const Tile* tile, const floating* param
 add("poisson_nll_of_rate_full", poisson_nll_of_rate_full_loops[float], poisson_nll_of_rate_full_loops[double])
 
 
-cdef inline floating exp_of_minus_pred(
+cdef inline floating ratio_to_mean(
     floating pred, floating target, floating third, const floating* parameters
 ) noexcept nogil:
-    return exp(-pred)
+    return times_exp(target, -pred)
 
 
 cdef inline void gamma_nll(
-    floating pred, floating target, floating third, floating exp_minus_pred, const floating* parameters, floating* out
+    floating pred, floating target, floating third, floating ratio, const floating* parameters, floating* out
 ) noexcept nogil:
-    cdef floating ratio = times(target, exp_minus_pred)
     out[VALUE] = ratio if ratio == INFINITY else ratio + pred
     out[GRAD] = 1 - ratio
     out[HESS] = ratio
 
 cdef void gamma_nll_loops(const Tile* tile, const floating* parameters) noexcept nogil:
-    loops(exp_of_minus_pred[floating], gamma_nll[floating], tile, parameters)
+    loops(ratio_to_mean[floating], gamma_nll[floating], tile, parameters)
 add("gamma_nll", gamma_nll_loops[float], gamma_nll_loops[double])
 
 
-cdef inline floating exp_of_multiple_of_pred(
+cdef inline floating target_times_exp(
     floating pred, floating target, floating third, const floating* parameters
 ) noexcept nogil:
     cdef floating one_minus_power = parameters[0]
-    return exp_of_product(one_minus_power, pred)
+    return times_exp_of_product(target, one_minus_power, pred)
 
 
 cdef inline void tweedie(
-    floating pred, floating target, floating third, floating exp_of_multiple, const floating* parameters, floating* out
+    floating pred, floating target, floating third, floating a, const floating* parameters, floating* out
 ) noexcept nogil:
     cdef floating one_minus_power = parameters[0], two_minus_power = parameters[1]
     cdef floating inverse_one = parameters[2], inverse_two = parameters[3]  # the reciprocals of these
-    cdef floating a = times(target, exp_of_multiple), b = exp_of_product(two_minus_power, pred)
+    cdef floating b = exp_of_product(two_minus_power, pred)
     out[VALUE] = b * inverse_two - a * inverse_one
     out[GRAD] = b - a
     out[HESS] = b * two_minus_power - a * one_minus_power
 
 cdef void tweedie_loops(const Tile* tile, const floating* parameters) noexcept nogil:
-    loops(exp_of_multiple_of_pred[floating], tweedie[floating], tile, parameters)
+    loops(target_times_exp[floating], tweedie[floating], tile, parameters)
 add("tweedie", tweedie_loops[float], tweedie_loops[double])
 
 
 cdef inline floating log_of_var(
     floating pred, floating target, floating var, const floating* parameters
 ) noexcept nogil:
-    cdef floating eps = parameters[0]
+    cdef floating eps = normal(parameters[0])
     return log(at_least(var, eps))
 
 
 cdef inline void gaussian_nll(
     floating pred, floating target, floating var, floating log_var, const floating* parameters, floating* out
 ) noexcept nogil:
-    cdef floating eps = parameters[0], constant = parameters[1]
+    cdef floating eps = normal(parameters[0]), constant = parameters[1]
     cdef floating half = <floating> 0.5, r = pred - target, scale = 1 / at_least(var, eps), d = r * scale
-    out[VALUE] = half * (log_var + r * d) + constant
+    out[VALUE] = half * log_var + half * r * d + constant
     out[GRAD] = d
     out[HESS] = scale
     out[GRAD_2] = 0 if (var < eps) & (d == d) else half * (scale - d * d)
-    out[HESS_2] = 0 if (var < eps) & (d == d) else (d * d - half * scale) * scale
+    out[HESS_2] = 0 if (var < eps) & (d == d) else d * (d * scale) - half * scale * scale
 
 cdef void gaussian_nll_loops(const Tile* tile, const floating* parameters) noexcept nogil:
     loops(log_of_var[floating], gaussian_nll[floating], tile, parameters, two_gradients=True)

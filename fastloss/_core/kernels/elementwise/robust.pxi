@@ -48,9 +48,10 @@ cdef inline void geman_mcclure(
 ) noexcept nogil:
     cdef floating c = parameters[0], inverse = parameters[1]
     cdef floating one = 1, half = <floating> 0.5, r = pred - target, a = r * inverse, x = a * a, scale = one / (one + x)
-    out[VALUE] = c * (half * c) if far(x) else half * r * r * scale
+    out[VALUE] = c * (half * c) if far(x) else half * r * (r * scale)
     out[GRAD] = 0 if scale == 0 else r * scale * scale
-    out[HESS] = 0 if scale == 0 else (one - <floating> 3 * x) * scale * scale * scale
+    # x scale is at most 1, where 3 x may overflow
+    out[HESS] = 0 if scale == 0 else (scale - <floating> 3 * (x * scale)) * scale * scale
 
 cdef void geman_mcclure_loops(const Tile* tile, const floating* parameters) noexcept nogil:
     loops(nothing[floating], geman_mcclure[floating], tile, parameters)

@@ -96,13 +96,14 @@ class Loss(Generic[P]):
 
     ``sample_weight=None``
         Weights >= 0, as an array. Its shape is that of the leading axes of the unreduced loss: ``(N,)`` or ``(N, D)``
-        for a loss of shape ``(N, D)``. An axis of length 1 stands for the whole axis: ``(N, 1)``, ``(1, D)``. An
-        element with weight 0 is ignored: NaN or inf in it reaches neither value nor gradient, and its label may be
-        anything.
+        for a loss of shape ``(N, D)``. An axis of length 1 stands for the whole axis: ``(N, 1)``, ``(1, D)``. A single
+        number and ``(D,)`` raise ValueError. An element with weight 0 is ignored: NaN or inf in it reaches neither
+        value nor gradient, and its label may be anything.
     ``reduction="mean"``
         "none" is the array of the weighted losses, w loss, where w is the sample weight. "sum" is sum(w loss). "mean"
-        divides this sum by sum(w), or by the number of losses if there are no weights. Losses with `class_weight`
-        multiply w by the weight of the target: see their Notes. If the weights add up to 0, the value is 0.0 and the
+        divides this sum by sum(w) over all losses, or by their number if there are no weights. A weight that stands for
+        several losses counts for each of them. Losses with `class_weight` multiply w by the weight of the target: see
+        their Notes. If the weights add up to 0, the value is 0.0 and the
         gradient 0. Penalties on weights have the default "sum".
     ``normalizer=None``
         A number > 0 that replaces the sum of the weights under "mean". Use it when you compute a batch in parts: the

@@ -351,7 +351,7 @@ def epsilon_insensitive(
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     epsilon : float, default 0.1
-        The tolerance. It must be >= 0. It has the unit of `pred`.
+        The tolerance, finite and >= 0. It has the unit of `pred`.
 
     Notes
     -----
@@ -392,7 +392,7 @@ def squared_epsilon_insensitive(
     target : array_like
         Target values of any real dtype, in the shape and the unit of `pred`.
     epsilon : float, default 0.1
-        The tolerance. It must be >= 0. It has the unit of `pred`.
+        The tolerance, finite and >= 0. It has the unit of `pred`.
 
     Notes
     -----
@@ -438,7 +438,7 @@ def huber(outputs: int, /, pred: ArrayLike, target: ArrayLike, *, delta: float =
     Notes
     -----
     The gradient of one element with respect to `pred` is r, limited to [-delta, delta]. The second derivative is 1
-    where abs(r) <= delta. Elsewhere it is 0.
+    where abs(r) <= delta, and 0 elsewhere. With delta=0 it is 0 everywhere.
 
     The repository has pictures: docs/curves/regression.svg and docs/curves/robust.svg
 

@@ -168,7 +168,7 @@ def max_norm(w: ArrayLike, limit: float, axis: int = -1, out: NDArray[Any] | Non
     w : array_like
         Weights with at least one axis, half precision, float32 or float64.
     limit : float
-        The largest norm. It must be >= 0, or inf. With 0 every vector becomes 0. With inf nothing changes.
+        The largest norm. It must be >= 0, or inf. With 0 every finite vector becomes 0. With inf nothing changes.
     axis : int, default -1
         The axis along which the vectors lie: -1 for the rows of a matrix, 0 for its columns.
     out : ndarray, optional

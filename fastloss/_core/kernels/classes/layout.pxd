@@ -26,6 +26,7 @@ cdef enum:
     CELL_BYTES = 32768      # bytes of a tile
     SPARE_BYTES = 65536     # bytes of spare memory
     SCRATCH_BYTES = 8192    # of these, what `expand` needs
+    FAR_TILES = 64          # so many tiles do not fit the L2 cache
     COPIED_BYTES = 163840   # bytes that copies may have, unless they are of the fewest samples
     VECTOR = 16             # elements; LANES is a multiple of it
     BLOCK = 1024            # elements of a row at a time
@@ -112,8 +113,9 @@ cdef inline void place_tile(const Job* job, Samples* samples, Py_ssize_t tile, v
         samples.start = tile * job.tile_samples
         samples.offset = samples.start * job.classes
         samples.n = min(job.tile_samples, job.outer * job.inner - samples.start)
-    samples.prefetch_next = samples.start + job.tile_samples < job.outer * job.inner and (
-        job.layout == TRANSPOSED or job.inner >= 2 * job.tile_samples
+    samples.prefetch_next = (
+        job.tiles >= FAR_TILES and tile + 1 < job.tiles
+        and (job.layout == TRANSPOSED or job.inner >= 2 * job.tile_samples)
     )
     samples.lanes = (samples.n + VECTOR - 1) // VECTOR * VECTOR if job.layout == TRANSPOSED else samples.n
 
@@ -188,14 +190,12 @@ cdef inline floating maximum(const floating* x, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline void prefetch_class(const Job* job, const Samples* samples, Py_ssize_t c) noexcept nogil:
-    """Prefetch a share of the next tile, as much as the samples of one class, from pred and from the gradient.
+    """If prefetch_next is set: prefetch a share of the next tile, as much as one class, of pred and of the gradient.
 
     It helps if the samples of a class side by side are too few for the hardware to foresee the next stretch, and if
     tiles are copied: then memory would be idle during the arithmetic.
     """
     cdef Py_ssize_t n = job.tile_samples * job.itemsize, first = samples.offset * job.itemsize
-    if not samples.prefetch_next:
-        return
     if job.layout == DIRECT:
         first += c * job.inner * job.itemsize + n
     else:

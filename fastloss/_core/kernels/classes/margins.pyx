@@ -16,8 +16,8 @@ from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.memory cimport aligned, at, clear, prefetch_all
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum
 from fastloss._core.kernels.classes.layout cimport (
-    BLOCK, CELL_BYTES, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, TARGET_WEIGHT, Job, Samples, field, finish_tile, maximum,
-    place_tile, prefetch_class, prepare_samples, scale_of, take_classes
+    BLOCK, CELL_BYTES, FAR_TILES, MAX_SAMPLES, OWN_FIELDS, RESULT, ROWS, TARGET_WEIGHT, Job, Samples, field,
+    finish_tile, maximum, place_tile, prefetch_class, prepare_samples, scale_of, take_classes
 )
 from fastloss._core.kernels.classes.tiles cimport give_derivatives, take_pred
 from fastloss._core.request.call cimport GRAD, RUN, Call
@@ -96,7 +96,8 @@ cdef void hinge_row(
     field(samples, RIGHT, x)[i] = logits[samples.label[i]]
     while start < job.classes:
         n = min(BLOCK, job.classes - start)
-        prefetch_ahead(job, samples.offset + i * job.classes + start, n, x)
+        if job.tiles >= FAR_TILES:
+            prefetch_ahead(job, samples.offset + i * job.classes + start, n, x)
         count = 0
         for c in range(n):
             x[c] = <floating> excess(logits[start + c], right, margin)
@@ -159,7 +160,8 @@ cdef void largest_row(
     field(samples, RIGHT, x)[i] = right
     while start < job.classes:
         n = min(BLOCK, job.classes - start)
-        prefetch_ahead(job, samples.offset + i * job.classes + start, n, x)
+        if job.tiles >= FAR_TILES:
+            prefetch_ahead(job, samples.offset + i * job.classes + start, n, x)
         for c in range(n):
             x[c] = logits[start + c]
         if start <= label < start + n:
@@ -216,7 +218,8 @@ cdef void hinge_lanes(
     clear(squares, n)
     for c in range(job.classes):
         class_logits = logits + c * stride
-        prefetch_class(job, samples, c)
+        if samples.prefetch_next:
+            prefetch_class(job, samples, c)
         for i in range(n):
             over = excess(-INFINITY if label[i] == <int> c else class_logits[i], right[i], margin)
             total[i] += over
@@ -269,7 +272,8 @@ cdef void largest_lanes(
         peak[i] = -INFINITY
     for c in range(job.classes):
         class_logits = logits + c * stride
-        prefetch_class(job, samples, c)
+        if samples.prefetch_next:
+            prefetch_class(job, samples, c)
         for i in range(n):
             logit = class_logits[i]
             better = (logit > peak[i]) & (label[i] != <int> c) | (logit != logit)  # NaN stays

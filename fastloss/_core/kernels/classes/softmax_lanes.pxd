@@ -124,7 +124,8 @@ cdef inline void exp_lanes(
     for c in range(job.classes):
         class_logits = logits + c * stride
         class_exps = exps + c * exps_stride
-        prefetch_class(job, samples, c)
+        if samples.prefetch_next:
+            prefetch_class(job, samples, c)
         for i in range(samples.lanes):
             class_exps[i] = exp_difference(class_logits[i], peak[i])
 
@@ -165,7 +166,8 @@ cdef inline void gather_spread(
     for c in range(job.classes):
         class_logits = logits + c * stride
         class_exps = exps + c * exps_stride
-        prefetch_class(job, samples, c)
+        if samples.prefetch_next:
+            prefetch_class(job, samples, c)
         spread_of_lanes(job, n, target, target_stride, c, q)
         for i in range(n):
             spread[i] += q[i]

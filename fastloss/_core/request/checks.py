@@ -157,7 +157,7 @@ def flag(x: Any, name: str) -> bool:
 def index(x: Any, name: str) -> int:
     """An integer, but not a bool."""
     try:
-        if not isinstance(x, bool):
+        if not isinstance(x, (bool, np.bool_)):
             return operator.index(x)
     except TypeError:
         pass

@@ -54,7 +54,7 @@ def as_list(x):
 
 
 def as_memoryview(x):
-    return memoryview(x)
+    return x if x.dtype.kind == "V" else memoryview(x)  # the buffer protocol has no bfloat16
 
 
 def repeated(x):

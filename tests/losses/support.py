@@ -13,6 +13,14 @@ from .cases import CASES
 from .comparing import leaves
 
 FLOATS = [np.float32, np.float64]
+#: The dtypes of half precision, by their names: bfloat16 comes from the package ml_dtypes, where that is installed.
+HALVES = {"float16": np.float16}
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    pass
+else:
+    HALVES["bfloat16"] = bfloat16
 REDUCTIONS = ["mean", "sum", "none"]
 INF, NAN = np.inf, np.nan
 
@@ -51,6 +59,9 @@ each_independent_case = for_each(CASES, not_in_batch)
 one_of_each = for_each(ONE_OF_EACH)
 each_loss = pytest.mark.parametrize("name", LOSSES)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS, ids=["float32", "float64"])
+each_half = pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+#: Of tests that compare bits alone.
+each_precision = pytest.mark.parametrize("dtype", [*HALVES.values(), *FLOATS], ids=[*HALVES, "float32", "float64"])
 each_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 #: Places of a bad element: at both ends, and among many.
 each_place = pytest.mark.parametrize("place", [0, 1, 500, -2, -1])

@@ -4,24 +4,20 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from tests.losses.cases import CASES
+from fastloss._core.request.domains import Domain
 from tests.losses.comparing import as_tuple, leaves, like
-from tests.losses.support import ONE_OF_EACH, REDUCTIONS, for_each, peak_of
-
-HALVES = {"float16": np.float16}
-try:
-    import ml_dtypes
-except ImportError:
-    pass
-else:
-    HALVES["bfloat16"] = ml_dtypes.bfloat16
-
-each_half = pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
-
-
-def has_halves(case):
-    """Whether the loss takes half precision."""
-    return not case.in_batch
+from tests.losses.support import (
+    INF,
+    NAN,
+    ONE_OF_EACH,
+    REDUCTIONS,
+    each_case,
+    each_half,
+    for_each,
+    not_in_batch,
+    one_of_each,
+    peak_of,
+)
 
 
 def in_halves(problem, half):
@@ -51,7 +47,7 @@ def assert_same(problem, single, half, rtol=1e-14, **common):
         assert_rounded(problem.grad_and_hess(**common), single.grad_and_hess(**common), half)
 
 
-@for_each(CASES, has_halves)
+@each_case
 @each_half
 def test_results_are_those_of_float32_rounded_once(case, half):
     for problem in case.problems(np.float32):
@@ -62,7 +58,7 @@ def test_results_are_those_of_float32_rounded_once(case, half):
             assert_same(problem, single, half, reduction=reduction, sample_weight=weight)
 
 
-@for_each(ONE_OF_EACH, lambda case: has_halves(case) and case.has_axis)
+@for_each(ONE_OF_EACH, lambda case: not case.in_batch and case.has_axis)
 @pytest.mark.parametrize("shape, axis", [((3, 9000), 1), ((2, 1300, 40), 1), ((2, 3000, 20), 1), ((7, 40, 300), 1)])
 @each_half
 def test_samples_that_fill_more_than_a_tile(case, shape, axis, half):
@@ -72,7 +68,7 @@ def test_samples_that_fill_more_than_a_tile(case, shape, axis, half):
     assert_same(problem, single, half, reduction="none", sample_weight=problem.weight())
 
 
-@for_each(ONE_OF_EACH, has_halves)
+@one_of_each
 @each_half
 def test_results_may_be_written_over_pred(case, half):
     for problem in case.problems(np.float32):
@@ -89,7 +85,17 @@ def test_results_may_be_written_over_pred(case, half):
             np.testing.assert_array_equal(x.view(np.uint16), y.view(np.uint16))
 
 
-@for_each(ONE_OF_EACH, lambda case: has_halves(case) and "target" in case.inputs)
+@for_each(ONE_OF_EACH, lambda case: case.declaration.inputs[0].domain == Domain.ANY)
+@each_half
+def test_nan_and_inf(case, half):
+    problem, single = in_halves(case.problem((9, 5), -1, np.float32), half)
+    for special in (NAN, INF, -INF):
+        problem.pred.reshape(-1)[7] = single.pred.reshape(-1)[7] = special
+        assert_same(problem, single, half, reduction="none")
+        assert_same(problem, single, half, sample_weight=problem.weight())
+
+
+@for_each(ONE_OF_EACH, lambda case: "target" in case.inputs)
 @each_half
 def test_a_float32_target_keeps_its_precision(case, half):
     shape = (40, 50) if case.has_axis else (2000,)
@@ -101,7 +107,7 @@ def test_a_float32_target_keeps_its_precision(case, half):
     assert_same(problem.with_(**halves), problem.with_(**singles), half)
 
 
-@for_each(ONE_OF_EACH, has_halves)
+@for_each(ONE_OF_EACH, not_in_batch)
 @each_half
 def test_no_temporaries_that_grow(case, half):
     fl.set_num_threads(1)

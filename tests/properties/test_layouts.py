@@ -8,19 +8,28 @@ from fastloss._core.request.domains import Domain
 from tests.losses.cases import CASES
 from tests.losses.comparing import assert_same_bits, leaves, like
 from tests.losses.layouts import LAYOUTS
-from tests.losses.support import ONE_OF_EACH, Guarded, each_dtype, for_each, not_in_batch, one_of_each
+from tests.losses.support import (
+    HALVES,
+    ONE_OF_EACH,
+    Guarded,
+    each_dtype,
+    each_precision,
+    for_each,
+    not_in_batch,
+    one_of_each,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
 @one_of_each
-@each_dtype
+@each_precision
 def test_any_layout_gives_the_same_bits(case, dtype):
     problem = case.small(dtype)
     weight = problem.weight()
     expected = problem.everything(sample_weight=weight)
     for layout in LAYOUTS:
-        keep_first = isinstance(layout(problem.pred), list) and dtype is np.float32  # a list is float64
+        keep_first = isinstance(layout(problem.pred), list) and dtype is not np.float64  # a list is float64
 
         def laid_out(arrays, layout=layout, kept=problem.pred if keep_first else None):
             return {k: layout(x) if np.ndim(x) and x is not kept else x for k, x in arrays.items()}
@@ -48,7 +57,7 @@ def test_no_dimensions_and_scalars(case):
     assert all(x.dtype == np.float32 for x in leaves(single.grad()))
 
 
-REAL = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">i2", ">f4", ">f8"]
+REAL = [*"?bBhHiIlLqQfdg", ">i2", ">f2", ">f4", ">f8", *HALVES.values()]
 
 
 @one_of_each
@@ -104,7 +113,7 @@ def test_bits_do_not_depend_on_the_address():
 
 
 @for_each(ONE_OF_EACH, not_in_batch)
-@each_dtype
+@each_precision
 def test_stores_past_the_caches_change_no_bit(case, dtype, monkeypatch):
     shapes = [((5, 7), -1), ((31, 70), 1), ((2, 5, 300), 1)] if case.has_axis else [((17,), -1), ((5003,), -1)]
     if not case.has_axis and not case.takes_any_shape:

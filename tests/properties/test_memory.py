@@ -3,11 +3,13 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 
 import fastloss as fl
 from tests.losses.cases import IN_BATCH
 from tests.losses.comparing import like
 from tests.losses.support import ONE_OF_EACH, for_each, not_in_batch, peak_of
+from tests.machine.processes import python
 
 
 @for_each(ONE_OF_EACH, not_in_batch)
@@ -54,3 +56,34 @@ def test_a_batch_needs_far_less_memory_than_all_similarities(case):
     finally:
         tracemalloc.stop()
     assert peak < 4 * n * n / 8
+
+
+NO_MEMORY = """
+import _testcapi
+import numpy as np
+import fastloss as fl
+
+fl.set_num_threads(30)  # so many that their memory is not kept for the next call
+x, wide = np.ones(200_000), np.ones((2000, 100))
+label = np.zeros(2000, int)
+calls = [lambda: fl.mse(x, x), lambda: fl.cosine_distance(wide, wide), lambda: fl.cross_entropy(wide, label)]
+calls += [lambda: fl.crammer_singer(wide, label), lambda: fl.nll(-wide, label)]
+refused = 0
+for call in calls:
+    call()
+    for k in range(60):
+        _testcapi.set_nomemory(k, k + 1)
+        try:
+            call()
+        except MemoryError:
+            refused += 1
+        finally:
+            _testcapi.remove_mem_hooks()
+print(refused > len(calls))
+"""
+
+
+def test_a_failed_allocation_is_a_memory_error():
+    pytest.importorskip("_testcapi")
+    done = python(NO_MEMORY)
+    assert done.stdout == "True\n", (done.returncode, done.stderr)

@@ -8,7 +8,7 @@ import fastloss as fl
 from fastloss._core.calls import policy
 from tests.losses.cases import CASES
 from tests.losses.comparing import assert_close, assert_same_bits, like
-from tests.losses.support import ONE_OF_EACH, each_dtype, for_each, not_in_batch, one_of_each
+from tests.losses.support import ONE_OF_EACH, each_dtype, each_half, for_each, not_in_batch, one_of_each
 
 SERIAL, LIGHT = policy.SERIAL, policy.LIGHT * policy.SERIAL  # elements from which threads are used
 
@@ -45,6 +45,17 @@ def test_same_bits_for_any_number_of_threads(case, dtype):
             )
         for other in results[1:]:
             assert_same_bits(other, results[0])
+
+
+@for_each(ONE_OF_EACH, not_in_batch)
+@each_half
+def test_same_bits_of_half_precision(case, half):
+    for problem in large(case, half):
+        results = []
+        for threads in (1, 3):
+            fl.set_num_threads(threads)
+            results.append((problem.value_and_grad(), problem.everything(reduction="none")))
+        assert_same_bits(results[1], results[0])
 
 
 @for_each(ONE_OF_EACH, not_in_batch)

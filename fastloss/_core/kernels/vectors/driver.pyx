@@ -16,7 +16,7 @@ from libc.math cimport INFINITY, NAN, fmin, frexp, isfinite, ldexp
 from fastloss._core.kernels.base.chunks cimport Partial, run_job
 from fastloss._core.kernels.base.domains cimport any_outside_domain
 from fastloss._core.kernels.base.job cimport MAX_LOSSES, MAX_PARAMETERS, place_for, take_call
-from fastloss._core.kernels.base.memory cimport at, end_stream, transpose
+from fastloss._core.kernels.base.memory cimport at, clear, end_stream, transpose
 from fastloss._core.kernels.base.operands cimport expand, is_half, load, store, take_whole, type_of
 from fastloss._core.kernels.base.sums cimport LANES, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport at_least, at_most, fabs, pow, sqrt
@@ -122,6 +122,8 @@ cdef void load_piece(const Job* job, Tile* tile, floating* buffer, Py_ssize_t pi
             x = buffer + (3 + k) * job.piece
             load(job.data[k], job.typenums[k], start, <floating*> x, tile.n * tile.length)
         if job.transposed:
+            if tile.n % LANES != 0:  # what memory holds for lanes past the last row may be subnormal: slow
+                clear(buffer + k * job.piece, job.piece)
             transpose_rows(False, job, x, buffer + k * job.piece, tile.n)
             x = buffer + k * job.piece
         tile.x[k] = x

@@ -17,6 +17,7 @@ from tests.losses.support import (
     not_in_batch,
     one_of_each,
     peak_of,
+    raises,
 )
 
 
@@ -121,3 +122,14 @@ def test_no_temporaries_that_grow(case, half):
 
     for small, big in zip(peaks(2**15), peaks(2**16), strict=True):
         assert big <= small + 4096 <= 256 * 1024
+
+
+@for_each(ONE_OF_EACH, lambda case: case.domains.get("target") == Domain.UNIT_INTERVAL)
+@each_half
+def test_an_element_that_half_precision_would_round_into_its_domain_is_named(case, half):
+    problem, _ = in_halves(case.small(np.float32), half)
+    target = problem.target.astype(np.float32)
+    target.flat[3] = 1.0001
+    where = ", ".join(map(str, np.unravel_index(3, target.shape)))
+    with raises(ValueError, f"target[{where}] = {target.flat[3].item()} is not in [0, 1]"):
+        problem.with_(target=target).value()

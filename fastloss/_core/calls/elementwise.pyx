@@ -79,9 +79,7 @@ def elementwise(
     for call.stage in call.stages(ignore_index is not None or call.checks_first() and domains != ANYTHING):
         total = driver.run(call, place, (p, t, u), domains, ignore_index)
         if total is None:
-            checks.raise_outside(
-                zip(names, (p, t, u), domains), checks.computed_in(p.dtype), call.weight, ignore_index
-            )
+            checks.raise_outside(zip(names, (p, t, u), domains), p.dtype, call.weight, ignore_index)
         if call.stage == CHECK and ignore_index is not None:
             call.divide_by(total)
     return call.result(total)

@@ -286,9 +286,10 @@ def raise_outside(
     """Raise ValueError for the first element that has a weight other than 0 and is outside its domain.
 
     Inputs are searched in order. Each is its name, its array and its domain. As in the kernels, an element is converted
-    to dtype first. If the target, the second input, is `ignore_index`, the element is ignored.
+    first: to the dtype that losses of `dtype` are computed in. If the target, the second input, is `ignore_index`, the
+    element is ignored.
     """
-    inputs = list(inputs)
+    inputs, dtype = list(inputs), computed_in(dtype)
     nor = ""
     if ignore_index is not None:
         target = inputs[1][1]

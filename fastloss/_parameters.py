@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastloss._core.request import checks
 from fastloss._core.request.arguments import number
-from fastloss._core.request.domains import EXPECTED, Domain, outside
+from fastloss._core.request.domains import Domain
 
 
 def smoothing(label_smoothing: float) -> tuple[float, float]:
@@ -45,8 +45,6 @@ def levels(q: ArrayLike) -> NDArray[Any]:
     given = checks.real(q, "q")
     if given.ndim != 1:
         raise ValueError(f"q must be a number or a vector, not an array of shape {given.shape}")
-    bad = outside(given, Domain.UNIT_INTERVAL)
-    if bad.any():
-        checks.raise_first(given, bad, "q", EXPECTED[Domain.UNIT_INTERVAL])
+    checks.check_elements(given, Domain.UNIT_INTERVAL, "q", given)
     numbers = given.astype(float)
     return np.where(numbers > 0.5, -(1 - numbers), numbers)

@@ -6,11 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastloss as fl
-from fastloss._core.request.checks import type_of
 from tests.losses.cases import BINARY
 from tests.losses.comparing import assert_close, assert_same_bits
 from tests.losses.problem import Problem
-from tests.losses.support import INF, MASKED_WEIGHT, NAN, each_dtype, each_place, element, everything, raises
+from tests.losses.support import (
+    INF,
+    MASKED_WEIGHT,
+    NAN,
+    each_dtype,
+    each_place,
+    element,
+    everything,
+    raises,
+    type_name,
+)
 
 bce = fl.binary_cross_entropy_with_logits
 Z = np.zeros((3, 4))
@@ -96,7 +105,7 @@ def test_pos_weight_axis():
             with raises(ValueError, f"pos_weight_axis must be in [-2, 2), not {axis}"):
                 bce(Z, Z, pos_weight=weight, pos_weight_axis=axis)
         for axis in ("1", None, 1.0, True, [1], np.ones(2)):
-            with raises(TypeError, f"pos_weight_axis must be an integer, not {type_of(axis)}"):
+            with raises(TypeError, f"pos_weight_axis must be an integer, not {type_name(axis)}"):
                 bce(Z, Z, pos_weight=weight, pos_weight_axis=axis)
     with raises(ValueError, "pred must have an axis for pos_weight, and is 0-dimensional"):
         bce(0.5, 1, pos_weight=2.0, pos_weight_axis=0)

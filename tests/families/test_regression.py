@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from fastloss._core.request.checks import type_of
 from tests.losses.cases import REGRESSION
 from tests.losses.comparing import assert_close, assert_same_bits
-from tests.losses.support import INF, NAN, at, down, each_dtype, raises, up
+from tests.losses.support import INF, NAN, at, down, each_dtype, raises, type_name, up
 
 
 @each_dtype
@@ -149,7 +148,7 @@ def test_levels(loss):
         with raises(ValueError, f"q[1] = {bad!r} is not in [0, 1]"):
             loss(pred, target, q=[0.5, bad, bad])
     for bad in ("1", b"1", True, np.True_, 1j, object(), None):
-        with raises(TypeError, f"q must be a real number, not {type_of(bad)}"):
+        with raises(TypeError, f"q must be a real number, not {type_name(bad)}"):
             loss(pred, pred, q=bad)
     with raises(TypeError, "q must be real (bool, integer or float), not <U3"):
         loss(pred, target, q=["0.5"] * 3)

@@ -12,8 +12,8 @@ import pytest
 
 import fastloss as fl
 from fastloss._core.cpu import machine, threads
-from fastloss._core.request.checks import type_of
 from tests.losses.comparing import assert_same_bits
+from tests.losses.support import type_name
 from tests.machine.processes import python, run_python
 
 #: pred and target above the serial threshold
@@ -38,7 +38,7 @@ def test_set_and_get():
         with pytest.raises(ValueError, match=rf"^n must be in \[1, 1024\], not {bad}$"):
             fl.set_num_threads(bad)
     for bad in (1.0, "2", None, [1]):
-        with pytest.raises(TypeError, match=f"^n must be an integer, not {type_of(bad)}$"):
+        with pytest.raises(TypeError, match=f"^n must be an integer, not {type_name(bad)}$"):
             fl.set_num_threads(bad)
     assert threads._requested == 5
 

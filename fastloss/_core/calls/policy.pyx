@@ -42,5 +42,5 @@ cdef double sum_of_weights(Call call) except? -1:
         return elements
     total = kernels.weights.sum_weights(call.weight, call.threads)
     if total != total:
-        checks.check_weights(call.weight, "sample_weight", call.weight)
+        checks.check_elements(call.weight, checks.Domain.WEIGHT, "sample_weight", call.weight)
     return total * (elements / max(1, cnp.PyArray_SIZE(call.weight)))

@@ -44,7 +44,8 @@ def shown(x: Any) -> str:
     return reprlib.repr(x)
 
 
-def type_of(x: Any) -> str:
+def type_name(x: Any) -> str:
+    """The type of an argument, as a message shows it."""
     return "None" if x is None else type(x).__name__
 
 
@@ -52,7 +53,7 @@ def dtype_of(x: Any, name: str) -> str:
     """What came as an array, in words: its dtype, and for objects what they are."""
     made = array(x, name)
     if made.ndim == 0 and not isinstance(x, (np.ndarray, np.generic)):
-        return type_of(x)
+        return type_name(x)
     if made.dtype == object:
         for position, element in np.ndenumerate(made):
             if not isinstance(element, (int, float)) or isinstance(element, int) and element.bit_length() > 64:
@@ -135,7 +136,7 @@ def real_number(x: Any, name: str) -> float:
         return math.inf
     except (TypeError, ValueError, RuntimeError):
         pass
-    raise TypeError(f"{name} must be a real number, not {type_of(x)}")
+    raise TypeError(f"{name} must be a real number, not {type_name(x)}")
 
 
 def is_number(x: Any) -> bool:
@@ -161,7 +162,7 @@ def index(x: Any, name: str) -> int:
             return operator.index(x)
     except TypeError:
         pass
-    raise TypeError(f"{name} must be an integer, not {type_of(x)}")
+    raise TypeError(f"{name} must be an integer, not {type_name(x)}")
 
 
 def integer(x: Any, name: str) -> int:
@@ -227,21 +228,21 @@ def raise_not_for_classes(
     raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}{hint}")
 
 
-def check_weights(weight: NDArray[Any], name: str, given: NDArray[Any]) -> None:
-    """Raise ValueError for the first weight that is negative or not finite. The message shows what was given for it."""
-    bad = outside(weight, Domain.WEIGHT)
+def check_elements(x: NDArray[Any], domain: Domain, name: str, given: NDArray[Any]) -> None:
+    """Raise ValueError for the first element of x outside its domain. The message shows what was given for it."""
+    bad = outside(x, domain)
     if bad.any():
-        raise_first(given, bad, name, EXPECTED[Domain.WEIGHT])
+        raise_first(given, bad, name, EXPECTED[domain])
 
 
 def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if isinstance(x, (str, Mapping)):  # scikit-learn and Keras take such
-        raise TypeError(f"class_weight must be an array of {classes} weights in class order, not {type_of(x)}")
+        raise TypeError(f"class_weight must be an array of {classes} weights in class order, not {type_name(x)}")
     given = real(x, "class_weight")
     if given.shape != (classes,):
         raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
     weight = contiguous(given, dtype)
-    check_weights(weight, "class_weight", given)
+    check_elements(weight, Domain.WEIGHT, "class_weight", given)
     return weight
 
 
@@ -261,9 +262,7 @@ def along_axis(
             f"{name} must be a number or have the shape of {where}, {pred.shape[k : k + 1]}, not {given.shape}{hint}"
         )
     numbers = contiguous(given, computed_in(pred.dtype))
-    bad = outside(numbers, domain)
-    if bad.any():
-        raise_first(given, bad, name, EXPECTED[domain])
+    check_elements(numbers, domain, name, given)
     return numbers.reshape((1,) * k + numbers.shape) if numbers.ndim else numbers
 
 
@@ -364,7 +363,7 @@ def parts(x: Any, name: str, n: int, what: str) -> None:
 def output(x: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
     """An array to write results into, in the shape and dtype of `like`."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a NumPy array, not {type(x).__name__}")
+        raise TypeError(f"{name} must be a NumPy array, not {type_name(x)}")
     if x.dtype != like.dtype:
         raise TypeError(f"{name} must have dtype {like.dtype}, not {x.dtype}")
     if x.shape != like.shape:

@@ -1,4 +1,4 @@
-"""Memory: addresses, clearing, prefetching, transposing, and stores that go past the caches."""
+"""Memory: blocks that calls use in turn, clearing, prefetching, transposing, and stores that go past the caches."""
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython cimport floating

@@ -5,7 +5,7 @@ from cython cimport floating
 cimport numpy as cnp
 from libc.string cimport memcpy
 
-from fastloss._core.kernels.base.memory cimport stream
+from fastloss._core.kernels.base.memory cimport prefetch_all, stream
 from fastloss._core.kernels.base.sums cimport LANES
 
 cdef extern from "half.h" nogil:
@@ -107,6 +107,15 @@ cdef struct Operand:
     Py_ssize_t period       # neighbouring elements of the operand until the result meets the first of them again
     int n_outer
     Py_ssize_t[MAX_OUTER] every, length
+
+
+cdef inline void prefetch_halves(const Operand* x, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """Prefetch n numbers, from `start` on, if they are of half precision.
+
+    The loops read copies of such numbers. Otherwise memory would be idle during the arithmetic.
+    """
+    if is_half(x.typenum):
+        prefetch_all(<const float*> (<const unsigned short*> x.data + start), n // 2)
 
 
 cdef inline void take_whole(Operand* x, cnp.ndarray array) noexcept:

@@ -69,10 +69,21 @@ cdef inline void run_function(
     run_loops(functions, job.common.loss, &tile, job.common.parameters, as_type)
 
 
-cdef inline void weigh(const floating* q, floating* x, Py_ssize_t n) noexcept nogil:
+cdef inline void multiply(const floating* q, floating* x, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         x[i] = times(q[i], x[i])
+
+
+cdef inline void set_class(
+    floating gap, floating e, floating log_sum, floating tail, floating inverse, floating* minus_log, floating* p,
+    floating* not_p
+) noexcept nogil:
+    """Set what f is computed from. `gap` is PEAK - z_c, and `e` is exp(-gap)."""
+    cdef floating one = 1
+    minus_log[0] = gap + log_sum
+    p[0] = e * inverse
+    not_p[0] = (tail + (one - e)) * inverse
 
 
 cdef inline void finish_labels(
@@ -100,12 +111,10 @@ cdef inline void finish_labels(
     cdef Py_ssize_t i
     for i in range(samples.lanes):
         hot_exp[i] = exp_nonpositive(-hot_gap[i])
-        minus_log[i] = hot_gap[i] + log_sum[i]
-        p[i] = hot_exp[i] * inverse[i]
-        not_p[i] = (tail[i] + (one - hot_exp[i])) * inverse[i]
+        set_class(hot_gap[i], hot_exp[i], log_sum[i], tail[i], inverse[i], &minus_log[i], &p[i], &not_p[i])
     run_function(functions, job, samples, samples.lanes, result)
     if result != NULL:
-        weigh(target_weight, result, samples.lanes)
+        multiply(target_weight, result, samples.lanes)
     for i in range(samples.lanes if samples.grad != NULL else 0):
         scale = scale_of(job, samples, i, target_weight[i], as_type)
         of_exp[i] = -(scale * slope[i]) * inverse[i]
@@ -138,16 +147,6 @@ cdef inline void finish_functions(
 # Probabilities
 
 
-cdef inline void set_class(
-    floating logit, floating peak, floating log_sum, floating tail, floating inverse, floating* minus_log, floating* p,
-    floating* not_p
-) noexcept nogil:
-    cdef floating one = 1, e = exp_difference(logit, peak)
-    minus_log[0] = (peak - logit) + log_sum
-    p[0] = e * inverse
-    not_p[0] = (tail + (one - e)) * inverse
-
-
 cdef inline floating gradient(
     floating slope, floating p, floating not_p, floating slopes, floating scale
 ) noexcept nogil:
@@ -169,11 +168,11 @@ cdef inline void set_terms(
     cdef floating* q = field(samples, Q, term)
     run_function(functions, job, samples, n, term)
     if term != NULL:
-        weigh(q, term, n)
+        multiply(q, term, n)
     if samples.grad != NULL:
-        weigh(q, field(samples, SLOPE, q), n)
+        multiply(q, field(samples, SLOPE, q), n)
     if samples.hess != NULL:
-        weigh(q, field(samples, BEND, q), n)
+        multiply(q, field(samples, BEND, q), n)
 
 
 cdef inline void set_terms_of_row(
@@ -187,10 +186,12 @@ cdef inline void set_terms_of_row(
     cdef floating* p = field(samples, P, logits)
     cdef floating* not_p = field(samples, NOT_P, logits)
     cdef floating* q = field(samples, Q, logits)
+    cdef floating e
     cdef Py_ssize_t c
     spread_of_row(job, target, start, q, n)
     for c in range(n):
-        set_class(logits[start + c], peak, log_sum, tail, inverse, &minus_log[c], &p[c], &not_p[c])
+        e = exp_difference(logits[start + c], peak)
+        set_class(peak - logits[start + c], e, log_sum, tail, inverse, &minus_log[c], &p[c], &not_p[c])
     set_terms(functions, job, samples, n, term)
 
 
@@ -244,10 +245,12 @@ cdef inline void set_terms_of_lanes(
     cdef floating* p = field(samples, P, term)
     cdef floating* not_p = field(samples, NOT_P, term)
     cdef floating* q = field(samples, Q, term)
+    cdef floating e
     cdef Py_ssize_t i
     spread_of_lanes(job, samples.lanes, <const floating*> samples.target, samples.target_stride, c, q)
     for i in range(samples.lanes):
-        set_class(logits[i], peak[i], log_sum[i], tail[i], inverse[i], &minus_log[i], &p[i], &not_p[i])
+        e = exp_difference(logits[i], peak[i])
+        set_class(peak[i] - logits[i], e, log_sum[i], tail[i], inverse[i], &minus_log[i], &p[i], &not_p[i])
     set_terms(functions, job, samples, samples.lanes, term)
 
 

@@ -25,7 +25,9 @@ from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
 from fastloss._core.kernels.base.memory cimport address, at, end_stream, prefetch_all
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, load, store, take_leading, take_whole
+from fastloss._core.kernels.base.operands cimport (
+    TILE, Operand, expand, is_half, load, prefetch_halves, store, take_leading, take_whole
+)
 from fastloss._core.kernels.base.sums cimport ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, exp, exp_difference_and_fall, expm1, expm1_minus_x, fabs, gap_near_one, log, log1p_01, log1p_and_gap,
@@ -130,9 +132,8 @@ cdef inline const floating* read(
         copied |= x.data == job.common.out[j]
     if not copied:
         return <const floating*> x.data + start
-    if job.halves and start + n < job.outer * job.classes * job.inner:
-        # The next piece: the loops read no memory, so it would be idle during the arithmetic.
-        prefetch_all(<const float*> (<const char*> x.data + (start + n) * job.itemsize), n * job.itemsize // 4)
+    if start + n < job.outer * job.classes * job.inner:
+        prefetch_halves(x, start + n, n)  # the next piece
     load(x.data, x.typenum, start, <floating*> memory.copies[k], n)
     return <const floating*> memory.copies[k]
 
@@ -193,17 +194,17 @@ cdef double run_piece(
         return 0
     tile.pred = pred
     tile.target = target
-    tile.stream = job.stream and weight == NULL and not job.halves
+    tile.stream = job.stream and weight == NULL and not job.half
     set_tile(job, memory, weight, n, &tile)
     for k in range(GRAD, ELEMENTWISE_OUTPUTS):
         tile.out[k] = at(<floating*> job.common.out[k], start)
-        if job.halves and tile.out[k] != NULL:
+        if job.half and tile.out[k] != NULL:
             tile.out[k] = memory.out[k]
     run_loops(&TABLE, job.common.loss, &tile, job.common.parameters, as_type)
     for k in range(GRAD, ELEMENTWISE_OUTPUTS):
         if weight != NULL:
             weigh(<floating*> tile.out[k], weight, job.common.scale, n)
-        if job.halves and tile.out[k] != NULL:
+        if job.half and tile.out[k] != NULL:
             store(<float*> tile.out[k], job.common.out[k], job.inputs[0].typenum, start, n, job.stream)
     value = <floating*> tile.out[VALUE]
     if job.common.out[VALUE] != NULL:
@@ -241,7 +242,7 @@ cdef inline void gather(
     cdef const void* pred = job.inputs[0].data
     cdef unsigned short* halves = <unsigned short*> memory.scratch
     cdef Py_ssize_t k
-    if job.halves:
+    if job.half:
         for k in range(samples.n):
             halves[k] = (<const unsigned short*> pred)[samples.place[k]]
         load(halves, job.inputs[0].typenum, 0, gathered, samples.n)
@@ -256,7 +257,7 @@ cdef inline void scatter(
     """Write derivatives to these elements."""
     cdef unsigned short* halves = <unsigned short*> memory.scratch
     cdef Py_ssize_t k
-    if job.halves:
+    if job.half:
         store(<const float*> derivative, halves, job.inputs[0].typenum, 0, samples.n)
         for k in range(samples.n):
             (<unsigned short*> out)[samples.place[k]] = halves[k]
@@ -329,10 +330,10 @@ cdef double run_samples(
     sums.invalid |= invalid
     sums.target_weight += samples.target_weight
     if job.common.out[VALUE] != NULL and job.common.stage == RUN:
-        value = <floating*> memory.scratch if job.halves else <floating*> job.common.out[VALUE] + samples.start
+        value = <floating*> memory.scratch if job.half else <floating*> job.common.out[VALUE] + samples.start
         for k in range(samples.n):
             value[k] = <floating> samples.total[k]
-        if job.halves:
+        if job.half:
             store(<float*> value, job.common.out[VALUE], job.inputs[0].typenum, samples.start, samples.n)
     return total
 
@@ -458,7 +459,7 @@ def run(
     # Second derivatives do not go past the caches: see base/loops.pxd.
     job.stream = call.stream and job.common.out[GRAD] != NULL and job.common.out[HESS] == NULL
     job.computed = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
-    job.halves = is_half(job.inputs[0].typenum)
+    job.half = is_half(job.inputs[0].typenum)
     job.itemsize = cnp.PyArray_ITEMSIZE(pred)
     total = run_job(
         run_floats if single else run_doubles, &job, job.tiles, 1, call.threads,

@@ -21,7 +21,7 @@ cdef struct Job:
     Py_ssize_t tiles
     Operand[2] inputs           # pred, and target unless it holds class indices
     int computed                # the typenum of the computation
-    bint halves                 # whether pred and all results have half precision
+    bint half                   # whether pred and all results have half precision
     Py_ssize_t itemsize         # of these
     Domain[2] domains           # of these
     Labels labels

@@ -17,8 +17,10 @@ from fastloss._core.kernels.base.job cimport Common, take_call
 from fastloss._core.kernels.base.loops cimport (
     Table, Tile, double_loops, exp_minus_abs, loops, nothing, register, run_loops, single_loops
 )
-from fastloss._core.kernels.base.memory cimport at, end_stream, prefetch_all
-from fastloss._core.kernels.base.operands cimport TILE, Operand, expand, is_half, store, take_leading, type_of
+from fastloss._core.kernels.base.memory cimport at, end_stream
+from fastloss._core.kernels.base.operands cimport (
+    TILE, Operand, expand, is_half, prefetch_halves, store, take_leading, type_of
+)
 from fastloss._core.kernels.base.sums cimport LANES, ordered_sum, weighted_sum
 from fastloss._core.kernels.base.vecmath cimport (
     at_least, copysign, exp, exp_nonpositive, exp_of_product, expm1_from, fabs, lgamma1p, log, log1p, log1p_01,
@@ -186,11 +188,8 @@ cdef inline bint load_tile(
         operands[k] = at(<const floating*> job.whole[k], start)
         if job.inputs[k].data != NULL:
             if operands[k] == NULL:
-                if is_half(job.inputs[k].typenum) and job.inputs[k].period >= job.n:
-                    # The loops read a copy. So memory would be idle during the arithmetic.
-                    prefetch_all(
-                        <const float*> (<const unsigned short*> job.inputs[k].data + start + tile.n), tile.n // 2
-                    )
+                if job.inputs[k].period >= job.n:
+                    prefetch_halves(&job.inputs[k], start + tile.n, tile.n)  # the next tile
                 operands[k] = array_of(job, memory, COPIES + k, as_type)
                 expand(
                     &job.inputs[k], start, <floating*> operands[k], tile.n, array_of(job, memory, SCRATCH, as_type)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypedDict, TypeVar
 
 from fastloss._core.request.call import COMMON, OUTPUTS_OF
@@ -77,8 +78,13 @@ class Method(functools.partial):  # type: ignore[type-arg]
         return f"<method {vars(self)['__qualname__']}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> Method:
-        """Return the method itself. An object with `__get__` is a routine to help() and to documentation tools."""
+        """Return the method itself: as an attribute of a class, it does not take the instance as an argument."""
         return self
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What help() and documentation tools ask for. To them a partial is no routine, but a built-in method is."""
+        return BuiltinMethodType
 
 
 class MadeOnce(functools.cached_property[T]):

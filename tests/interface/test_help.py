@@ -30,7 +30,7 @@ def test_help_starts_with_the_usage_and_names_every_parameter(name):
     first = next(iter(inspect.signature(loss).parameters))
     for thing, title in [(loss, name), *((getattr(loss, method), method) for method in ways_of(loss))]:
         text = shown(thing)
-        usage = text.split("\n\n")[1].strip()
+        usage = "".join(text.split("\n\n")[1].split())  # since Python 3.13, long ones take a line for each parameter
         assert usage.startswith(f"{title}({first}")
         for parameter in inspect.signature(loss).parameters:
             assert re.search(rf"\b{parameter}\b", usage)

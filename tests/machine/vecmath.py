@@ -154,9 +154,10 @@ def arguments(name, x):
         return (x, SECOND[name](x)) if name in SECOND else (x,)
 
 
-def evaluate(name, x, *y):
+def evaluate(name, x, *y, module=None):
+    """The function at the CPU level of the module, or at the level in use."""
     out = np.empty_like(x)
-    kernels.vecmath.evaluate(name, x, out, *y)
+    (module or kernels.vecmath).evaluate(name, x, out, *y)
     return out
 
 

@@ -81,6 +81,7 @@ class build_modules(build_ext):
                 "wraparound": False,
                 "cdivision": True,
                 "initializedcheck": False,
+                "freethreading_compatible": True,
             },
         )
         openmp = self.openmp_flags()

@@ -282,7 +282,7 @@ class Loss(Generic[P]):
 
 
 for _method in (Loss.__init__, Loss.__setattr__, Loss.__call__, Loss.__get__, Loss.__reduce__, Loss.__repr__):
-    _method.__annotations__.clear()  # they are for type checkers, and would fill help(Loss)
+    _method.__annotations__ = {}  # they are for type checkers, and would fill help(Loss)
 
 
 def loss(declaration: Declaration) -> Callable[[Callable[Concatenate[int, P], Any]], Loss[P]]:

@@ -604,14 +604,15 @@ def clip(image, text, logit_scale, w, symmetric=True):
     if symmetric:
         other, transposed = tell_positives(s.T, np.eye(len(s)), w)
         loss, slope = (loss + other) / 2, (slope + transposed.T) / 2
-    return loss, by_vectors(image, text, logit_scale, slope), rounding_of(s)
+    return loss, by_vectors(image, text, logit_scale, slope), rounding_of(logit_scale * sizes_of_terms(image, text))
 
 
 def siglip(image, text, logit_scale, logit_bias, w):
     sign = 2 * np.eye(len(image)) - 1
     z = -sign * (logit_scale * (image @ text.T) + logit_bias)
     slope = -sign * w[:, np.newaxis] * sigmoid(z)
-    return softplus(z).sum(axis=1), (*by_vectors(image, text, logit_scale, slope), slope.sum()), rounding_of(z)
+    size = rounding_of(logit_scale * sizes_of_terms(image, text) + np.abs(logit_bias))
+    return softplus(z).sum(axis=1), (*by_vectors(image, text, logit_scale, slope), slope.sum()), size
 
 
 def nt_xent(z1, z2, w, temperature=0.5):
@@ -632,7 +633,8 @@ def supcon(z, labels, w, temperature=0.1):
     s = z @ z.T / z.dtype.type(temperature)
     others = others_than_itself(len(z))
     loss, slope = tell_positives(s, (labels[:, np.newaxis] == labels) & others, w, others)
-    return loss, ((slope + slope.T) @ z / z.dtype.type(temperature),), rounding_of(s, 1 / temperature)
+    size = rounding_of(sizes_of_terms(z, z) / temperature, 1 / temperature)
+    return loss, ((slope + slope.T) @ z / z.dtype.type(temperature),), size
 
 
 def batch_hard_triplet(z, labels, w, margin=1.0, soft=False):
@@ -683,6 +685,11 @@ def others_than_itself(n):
 def rounding_of(s, *factors):
     """What errors are relative to: similarities are rounded before they are exponentiated."""
     return np.max(np.abs(s), initial=1) * np.max(np.concatenate([[1], *map(np.ravel, factors)]))
+
+
+def sizes_of_terms(x, y):
+    """The sum of the magnitudes of the terms of each scalar product, which its error is relative to."""
+    return np.abs(x) @ np.abs(y).T
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -239,6 +239,15 @@ def test_arrays_by_dlpack_alone(case):
             case.loss(**arguments | {name: Exporter(problem.inputs[name], (2, 0))})
 
 
+def test_an_exporter_without_a_device():
+    class Broken:
+        def __dlpack__(self):
+            raise AttributeError("no memory")
+
+    with pytest.raises(TypeError, match="^pred cannot be made an array: "):
+        fl.mse(Broken(), [0.0])
+
+
 def test_a_result_may_be_written_over_an_exported_array():
     x, y = np.array([1.0, 2.0]), np.array([1, 3])
     bad = x.copy()

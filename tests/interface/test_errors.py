@@ -87,8 +87,8 @@ def test_sample_weight(case):
         for method in case.ways:
             with raises(
                 ValueError,
-                f"sample_weight must have the shape of the leading axes of the loss, {batch} or fewer of these axes, "
-                f"where 1 stands for a whole axis, not {shape}",
+                f"sample_weight must have the shape of the loss, {batch}, or of its leading axes, "
+                f"where an axis of length 1 stands for a whole axis, not {shape}",
             ):
                 getattr(problem, method)(sample_weight=np.ones(shape))
     first, second, where = (2, 4, "2") if len(batch) == 1 else ((2, 3), (4, 0), "2, 3")

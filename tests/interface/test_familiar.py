@@ -192,7 +192,7 @@ def test_hints_that_two_arguments_go_together():
 def test_hint_for_the_shape_of_weights(case):
     problem = case.small()
     text = error_of(lambda: problem.value(sample_weight=np.ones((7, 7))))
-    shape = eval(re.search(r"the leading axes of the loss, (\(.*?\))", text)[1])
+    shape = eval(re.search(r"the shape of the loss, (\(.*?\))", text)[1])
     for k in range(1, len(shape) + 1):
         assert problem.value(sample_weight=np.ones(shape[:k])) == pytest.approx(problem.value())
 

@@ -29,7 +29,7 @@ def array(x: ArrayLike, name: str) -> NDArray[Any]:
         result = np.asarray(x)
         if result.dtype == object and hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
             result = np.from_dlpack(cast(Any, x))
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # a ragged list, an array on another device
+    except (AttributeError, TypeError, ValueError, RuntimeError, BufferError) as error:  # a ragged list, another device
         kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(f"{name} cannot be made an array: {error}") from error
     return result
@@ -176,8 +176,8 @@ def integer(x: Any, name: str) -> int:
 def raise_not_leading(weight: NDArray[Any], shape: tuple[int, ...]) -> NoReturn:
     """Raise the error for sample weights whose shape is not the leading axes of the loss."""
     raise ValueError(
-        f"sample_weight must have the shape of the leading axes of the loss, {shape} or fewer of these axes, "
-        f"where 1 stands for a whole axis, not {weight.shape}"
+        f"sample_weight must have the shape of the loss, {shape}, or of its leading axes, "
+        f"where an axis of length 1 stands for a whole axis, not {weight.shape}"
     )
 
 

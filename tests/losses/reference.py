@@ -387,7 +387,12 @@ def cross_entropy(z, t, w, target_weight, label_smoothing=0.0, z_loss=0.0):
     # total p - q, written so that it does not cancel where p is near 1
     grad = (total - q) * p - q * not_p + 2 * z_loss * target_weight * lse * p
     hess = total * p * not_p + 2 * z_loss * target_weight * (lse * p * not_p + p**2)
-    return loss, grad, hess
+    if z_loss == 0:
+        return loss, grad, hess
+    # lse is the sum of the largest logit and of what the others add, which cancel where lse is near 0
+    peak = z.max(axis=1, keepdims=True)
+    of_lse = 2 * z_loss * target_weight * np.abs(lse) * (np.abs(peak) + np.abs(lse - peak))
+    return Sized(loss, loss + of_lse[:, 0]), grad, hess
 
 
 def poly1_cross_entropy(z, t, w, target_weight, epsilon=1.0, label_smoothing=0.0):

@@ -244,7 +244,7 @@ def binary_focal(p, t, info, gamma=2.0, alpha=None):
     return (
         Sized(a * power * cross, a * power_size * cross),
         Sized(a * power * (slope.x - side * gamma * per_wrong), a * power_size * (slope.size + gamma * per_wrong)),
-        Sized(a * hess, a * power_size * of_hess),
+        Sized(times(a, hess), a * power_size * of_hess),
     )
 
 

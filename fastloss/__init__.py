@@ -29,6 +29,7 @@ from fastloss import (
     regression,
     regularization,
     robust,
+    structured,
 )
 from fastloss._core.calls.kernels import show_config
 from fastloss._core.cpu.threads import get_num_threads, set_num_threads
@@ -46,14 +47,17 @@ from fastloss.multiclass import *
 from fastloss.regression import *
 from fastloss.regularization import *
 from fastloss.robust import *
+from fastloss.structured import *
 
 _MODULES = (
-    regression, robust, likelihood, binary, margin, multiclass, divergence, embedding, in_batch, regularization,
+    regression, robust, likelihood, binary, margin, multiclass, divergence, embedding, in_batch, structured,
+    regularization,
 )  # fmt: skip
 
 __all__ = ["Loss", "get_num_threads", "set_num_threads", "show_config"]
 __all__ += regression.__all__ + robust.__all__ + likelihood.__all__ + binary.__all__ + margin.__all__
-__all__ += multiclass.__all__ + divergence.__all__ + embedding.__all__ + in_batch.__all__ + regularization.__all__
+__all__ += multiclass.__all__ + divergence.__all__ + embedding.__all__ + in_batch.__all__ + structured.__all__
+__all__ += regularization.__all__
 
 if __doc__:  # python -OO drops docstrings
     # Each module says what its losses are for and what their inputs hold, before it comes to the common arguments.

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from fastloss._core.request.domains import Domain
 
-Shape = Literal["pred", "leading", "batch", "classes", "number"]
+Shape = Literal["pred", "leading", "batch", "classes", "number", "own"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Input:
 
     `shape` is "pred" for the shape of the first input, "leading" for that shape or some of its leading axes, "batch"
     for the shape of the unreduced loss, and "number" for a scalar. "classes" stands for class indices in the shape of
-    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead.
+    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "own" is a shape that the family
+    knows.
     """
 
     name: str
@@ -144,4 +145,12 @@ class Batches(Declaration):
     """A loss of a batch of vectors (N, D), in which every sample meets every other."""
 
     family = "batches"
+    hessian: bool = False
+
+
+@dataclass(frozen=True)
+class Alignments(Declaration):
+    """A loss of sequences of logits (T, N, C), summed over the alignments of their frames with labels."""
+
+    family = "alignments"
     hessian: bool = False

@@ -74,10 +74,14 @@ class Call:
         """The inputs and the parameters, in plain arrays. Those of half precision are float32."""
         half = self.dtype in HALVES
         dtype = np.dtype("float32" if half else self.dtype)
-        problem = self.case.problem([n or 1 for n in self.shape], self.axis, dtype, self.seed)
-        whole = tuple(map(slice, self.shape))  # of what generators made, which need a class if there is no sample
+        # Generators of labels need a class if there is no sample.
+        made = self.shape if self.case.of_sequences else [n or 1 for n in self.shape]
+        problem = self.case.problem(made, self.axis, dtype, self.seed)
+        whole = tuple(map(slice, self.shape))
         batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
         inputs = {k: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])] for k, x in problem.inputs.items()}
+        if self.case.of_sequences:
+            inputs = dict(problem.inputs)
         last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
         if self.special:
             name, value = self.special
@@ -166,7 +170,9 @@ def hide(problem, arguments):
     counts = counting(problem, arguments["sample_weight"])
     for declared in problem.case.declaration.inputs:
         x, here = problem.inputs[declared.name], counts
-        if x.shape == problem.pred.shape and problem.axis is not None:
+        if problem.case.of_sequences and x.ndim > counts.ndim:
+            here = np.broadcast_to(np.expand_dims(counts, -1), x.shape)
+        elif x.shape == problem.pred.shape and problem.axis is not None:
             here = np.broadcast_to(np.expand_dims(counts, problem.axis), x.shape)
         elif x.ndim < counts.ndim:  # an element for several losses
             here = counts.any(axis=tuple(range(x.ndim, counts.ndim)))

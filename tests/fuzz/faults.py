@@ -21,6 +21,7 @@ OUTSIDE = {
 WRONG_DTYPES = ["complex64", "object", "U3", "S3", "M8[s]", "m8[s]", [("a", float)]]
 WRONG = {
     "axis": [4, -5, 2**70, 0.5, None, "1", True],
+    "blank": [-1, 2**70, 0.5, None, "1", True],
     "reduction": ["all", None, 1, "Mean", ["mean"]],
     "normalizer": [0, -1.0, np.nan, np.inf, "1", [1.0], True, 1j],
     "weights": [None, 1.0],
@@ -47,7 +48,8 @@ def spoil(rng, problem, arguments, method):
         else:
             size = next(n for n in range(2, 9) if n not in problem.pred.shape)
             wrong += [np.ones((*x.shape, size), x.dtype)]
-            wrong += [np.ones((*x.shape[:k], size, *x.shape[k + 1 :]), x.dtype) for k in range(x.ndim)]
+            fixed = x.ndim - (name == "targets")  # there may be any number of labels
+            wrong += [np.ones((*x.shape[:k], size, *x.shape[k + 1 :]), x.dtype) for k in range(fixed)]
         if name in problem.inputs:
             wrong += [None, "1", [[1.0], [1.0, 2.0]], {}, object()]
     elif name == "out":
@@ -76,6 +78,8 @@ def spoil_element(rng, problem, arguments, name):
         classes = problem.pred.shape[problem.axis]
         wrong = [-1, -2, classes, classes + 1, 2**31, 2**32, -(2**63)]
         wrong = [k for k in wrong if k != arguments.get("ignore_index", -100)]
+    elif name.endswith("lengths"):
+        wrong = [-1, 2**31, -(2**63)]
     else:
         wrong = OUTSIDE.get(case.domains.get(name), [])
     of_terms = case.family == "terms" and name == case.first  # it depends on the target whether an element counts

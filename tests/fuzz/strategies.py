@@ -48,6 +48,10 @@ def shapes(draw, case, least_ndim):
     """A shape of the first input, and its class axis or that of the elements of vectors."""
     if case.in_batch:
         return (draw(st.integers(0, 150)), draw(st.sampled_from(LENGTHS[1:20]))), -1
+    if case.of_sequences:
+        frames, sequences = draw(st.sampled_from(LENGTHS[:14])), draw(st.sampled_from(LENGTHS[:14]))
+        classes = draw(st.sampled_from([n for n in LENGTHS[1:] if n * frames * sequences <= MOST_ELEMENTS]))
+        return draw(st.sampled_from([(classes,), (frames, sequences, classes)])), -1
     ndim = draw(st.sampled_from([n for n in (1, 2, 3, 4, 1, 2, 3, 0) if n >= least_ndim]))
     axis = draw(st.integers(-ndim, ndim - 1)) if case.takes_axis else -1
     least, shape = draw(st.sampled_from([1, 1, 1, 1, 1, 1, 1, 0])), []
@@ -104,7 +108,8 @@ def calls(draw, names=tuple(LOSSES)):
     anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and case.inputs[x.name] is real]
     reduction = draw(st.sampled_from(REDUCTIONS))
     normalizer = draw(st.none() | st.sampled_from([1.0, 7.0, 1e-3, 1e9])) if reduction == "mean" else None
-    weighted = st.none() | weights(len(shape) - case.has_axis, reduction == "mean" and not normalizer)
+    batch_ndim = len(shape) - case.has_axis - (case.of_sequences and len(shape) == 3)
+    weighted = st.none() | weights(batch_ndim, reduction == "mean" and not normalizer)
     method = draw(st.sampled_from(case.ways))
     gradients = case.differentiable * {"value": 0, "normalizer": 0, "grad_and_hess": 2}.get(method, 1)
     out = draw(st.just(()) | outs(case, gradients) | outs(case, gradients)) if gradients else ()

@@ -145,11 +145,13 @@ def test_hint_for_masked_arrays(case):
         if np.ndim(x) == 0:
             continue
         masked = np.ma.masked_array(x, np.zeros(x.shape, bool))
-        masked[0] = np.ma.masked
+        masked[problem.in_batch(0) if name == case.first else 0] = np.ma.masked
         text = error_of(problem.with_(**{name: masked}).value)
         assert text == f"{name} must not be a masked array: fill it, and give ~mask as sample_weight"
         mask = masked.mask
-        if case.has_axis and x.shape != problem.batch:
+        if case.of_sequences:
+            mask = (problem.samples_first(mask) if name == case.first else mask).reshape(*problem.batch, -1).any(1)
+        elif case.has_axis and x.shape != problem.batch:
             mask = mask.any(problem.axis)
         if problem.batch[: mask.ndim] == mask.shape:
             followed = problem.with_(**{name: masked.filled(1)}).value(sample_weight=~mask)

@@ -13,14 +13,17 @@ from .generators import (
     amounts,
     bias,
     counts,
+    frames,
     generator_of,
     labels,
     labels_some_ignored,
     level_of_last_axis,
     log_probabilities,
+    numbers_of_labels,
     positive,
     probabilities,
     real_for_last_axis,
+    sequences_of_labels,
     unit_some_ignored,
     variance_of_all,
     variance_of_samples,
@@ -187,7 +190,10 @@ IN_BATCH = [
     *cases("batch_hard_triplet", {}, {"soft": True}, {"margin": 0.3}),
 ]
 
-CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH
+OF_SEQUENCES = {"targets": sequences_of_labels, "input_lengths": frames, "target_lengths": numbers_of_labels}
+ALIGNMENTS = [*cases("ctc", {}, {"zero_infinity": True}, **OF_SEQUENCES)]
+
+CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH + ALIGNMENTS
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -212,6 +218,7 @@ NUMBERS = {
 LIMITS = {
     "alpha": "in [0, 1]",
     "beta": ">= 0, or inf",
+    "blank": None,
     ("js_divergence", "beta"): "in (0, 1)",
     "c": ">= 0, or inf",
     "delta": ">= 0, or inf",

@@ -112,6 +112,25 @@ def bias(rng, shape, axis):
     return rng.uniform(-3, 3, shape)
 
 
+def frames(rng, shape, axis):
+    """Numbers of frames of the sequences of logits (T, N, C), from T / 2 to T; one number for (T, C)."""
+    return rng.integers((shape[0] + 1) // 2, shape[0] + 1, shape[1:-1])
+
+
+def most_labels(shape):
+    """For any number of frames, so many labels have an alignment, even if they are all the same class."""
+    return min(12, ((shape[0] + 1) // 2 + 1) // 2) if shape[-1] > 1 else 0
+
+
+def sequences_of_labels(rng, shape, axis):
+    """Padded targets (N, S), or (S,), with blank 0."""
+    return rng.integers(1, max(shape[-1], 2), (*shape[1:-1], most_labels(shape)))
+
+
+def numbers_of_labels(rng, shape, axis):
+    return rng.integers(0, most_labels(shape) + 1, shape[1:-1])
+
+
 BY_DOMAIN = {
     Domain.ANY: real,
     Domain.UNIT_INTERVAL: unit,

@@ -1,6 +1,7 @@
 """A case is a loss with parameters; a problem is a case with inputs, to call the loss on and to compare its results."""
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,8 @@ CLASS_SHAPES = [
     ((3, 4, 2), 0),
     ((2, 5, 3, 4), 1),
 ]
+#: Of sequences whose shape says nothing else.
+FRAMES = 7
 BATCH_SHAPES = [((1, 1), -1), ((2, 3), -1), ((9, 5), -1), ((40, 70), -1), ((130, 3), -1)]
 
 
@@ -112,6 +115,16 @@ class Case:
         return self.family in ("vectors", "batches")
 
     @property
+    def of_sequences(self):
+        """Whether the first input has an axis of frames before the batch, and other inputs have shapes of their own."""
+        return self.family == "alignments"
+
+    @property
+    def sample_axis(self):
+        """The first axis of the batch in the first input."""
+        return int(self.of_sequences)
+
+    @property
     def in_batch(self):
         """Whether each loss depends on the whole batch."""
         return self.family == "batches"
@@ -163,12 +176,27 @@ class Case:
         numbers = [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, np.inf, -np.inf]
         if self.of_vectors:  # sums of squares would exceed float64
             return numbers
+        if self.of_sequences:  # sums of logarithms would swallow all other numbers
+            numbers[4:6] = 1e3, -1e3
+            return numbers
         return [*numbers[:-2], info.max, -info.max, *numbers[-2:]]
+
+    def shape_for(self, shape, axis):
+        """The shape and the axis of the first input, for those of a loss with a class axis anywhere.
+
+        The batch of a loss of sequences becomes one axis, behind that of their frames: the first axis, or a new one.
+        """
+        if not self.has_axis or self.takes_axis:
+            return tuple(shape), axis
+        *batch, classes = *np.delete(shape, axis).tolist(), shape[axis]
+        if self.of_sequences:
+            frames, *rest = batch if len(batch) > 1 else (FRAMES, *batch)
+            batch = [frames, math.prod(rest)] if rest else [frames]
+        return (*batch, classes), -1
 
     def problem(self, shape, axis=-1, dtype=np.float64, seed=0):
         rng = np.random.default_rng(seed)
-        if self.has_axis and not self.takes_axis:
-            shape, axis = (*np.delete(shape, axis).tolist(), shape[axis]), -1
+        shape, axis = self.shape_for(shape, axis)
         inputs = {}
         for declared in self.declaration.inputs:
             x = np.asarray(self.inputs[declared.name](rng, generators.shape_of(declared, shape, axis), axis))
@@ -189,8 +217,11 @@ class Case:
             yield self.problem(shape, axis, dtype, seed)
 
     def small(self, dtype=np.float64):
-        """One input with a batch of the shape (6, 5), and the axis of classes or vectors between; (6, 5) in a batch."""
-        between = self.has_axis and not self.in_batch
+        """One input with a batch of the shape (6, 5), and the axis of classes or vectors between.
+
+        In-batch losses get (6, 5), and losses of sequences 6 sequences of 5 classes.
+        """
+        between = self.has_axis and not self.in_batch and not self.of_sequences
         return self.problem((6, 4, 5), 1, dtype) if between else self.problem((6, 5), -1, dtype)
 
 
@@ -225,7 +256,8 @@ class Problem:
     def batch(self):
         """The shape of the unreduced loss."""
         shape = self.pred.shape
-        return shape if self.axis is None else shape[: self.axis] + shape[self.axis + 1 :]
+        without_axis = shape if self.axis is None else shape[: self.axis] + shape[self.axis + 1 :]
+        return without_axis[self.case.sample_axis :]
 
     def value(self, **common):
         return self.case.loss(*self.inputs.values(), **self.options, **common)
@@ -304,12 +336,23 @@ class Problem:
         return replace(self, inputs={k: x.copy() for k, x in self.inputs.items()})
 
     def each(self, function):
-        """The same with a function applied to every input that has axes, as to take a part of the batch."""
-        return replace(self, inputs={k: function(x) if np.ndim(x) else x for k, x in self.inputs.items()})
+        """The same with a function applied to every input that has axes, as to take a part of the batch.
+
+        The function sees the axis of samples in the first place.
+        """
+        inputs = self.inputs | {self.case.first: self.samples_first(self.pred)}
+        inputs = {k: function(x) if np.ndim(x) else x for k, x in inputs.items()}
+        return replace(self, inputs=inputs | {self.case.first: self.samples_first(inputs[self.case.first])})
+
+    def samples_first(self, x):
+        """An array in the shape of pred, with the first axis of the batch in front."""
+        return np.swapaxes(x, 0, self.case.sample_axis) if np.ndim(x) else x
 
     def in_batch(self, index):
-        """The index into pred for an index into the batch: all classes of these samples."""
+        """The index into pred for an index into the batch: all classes, and all frames, of these samples."""
         if self.axis is None:
             return index
         index = index if isinstance(index, tuple) else (index,)
+        if self.case.of_sequences:
+            return slice(None), *index, slice(None)
         return *index[: self.axis], slice(None), *index[self.axis :]

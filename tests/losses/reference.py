@@ -11,9 +11,11 @@ of the weight (samples, 1) that the target of each sample adds to the denominato
 A loss of vectors is a function of arrays (samples, length), and of labels (samples,) if it takes any. Its losses have
 the shape (samples,). An in-batch loss takes weights too, and returns the derivatives of the weighted sum.
 
-`elementwise`, `classes`, `terms`, `vectors` and `batches` evaluate the definitions of these families in a wider type
-(long double for float64, where it is wider). They add what all losses share: weights, ignored samples, reductions and
-the normalizer.
+A loss of alignments is a function of the logits of one sequence (frames, classes), and of its labels.
+
+`elementwise`, `classes`, `terms`, `vectors`, `batches` and `alignments` evaluate the definitions of these families in a
+wider type (long double for float64, where it is wider). They add what all losses share: weights, ignored samples,
+reductions and the normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
 `Sized(x, size)` is a result whose error is relative to `size`. Such a result is a difference of numbers of that size, a
@@ -21,6 +23,7 @@ power of a rounded number, the exponential of a rounded product, or has a subnor
 """
 
 import inspect
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -698,6 +701,40 @@ def sizes_of_terms(x, y):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Losses of alignments
+
+
+def ctc(z, labels, blank=0):
+    log_p = -softmax(z)[2]
+    states = np.full(2 * len(labels) + 1, blank)
+    states[1::2] = labels
+    log_p = log_p[:, states]
+    skip = np.zeros(len(states), bool)  # whether a way leads from two states before
+    skip[2:] = (states[2:] != blank) & (states[2:] != states[:-2])
+    forward = log_ways(log_p, skip)
+    back = log_ways(log_p[::-1, ::-1], np.append(skip, [False, False])[:1:-1])[::-1, ::-1]
+    total = np.logaddexp.reduce(forward[-1, -2:]) if len(z) else z.dtype.type(0 if len(labels) == 0 else -np.inf)
+    loss = np.where(np.isnan(z).any(), np.nan, -total)
+    occupied, p = np.zeros_like(z), softmax(z)[0]
+    np.add.at(occupied.T, states, np.where(log_p == -np.inf, 0, np.exp(forward + back - log_p - total)).T)
+    grad = p - occupied if np.isfinite(loss) else np.full_like(z, np.nan)
+    # Each frame rounds once or twice.
+    return Sized(loss, np.maximum(loss, len(z))), Sized(grad, (p + occupied) * (1 + len(z) / 8))
+
+
+def log_ways(log_p, skip):
+    """The logarithm of the probability of all ways to each state of each frame, that of the frame included."""
+    ways = np.full(log_p.shape, -np.inf, log_p.dtype)
+    ways[:1, :2] = log_p[:1, :2]
+    for t in range(1, len(log_p)):
+        before = np.full((2, log_p.shape[1] + 2), -np.inf, log_p.dtype)
+        before[:, 2:] = ways[t - 1]
+        from_last_label = np.where(skip, before[1, :-2], -np.inf)
+        ways[t] = log_p[t] + np.logaddexp(np.logaddexp(before[0, 2:], before[0, 1:-1]), from_last_label)
+    return ways
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -880,6 +917,40 @@ def batches(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None
     size_of_value = size * (w if reduction == "none" else scale * w.sum())
     grads, sizes = (tuple(grads), sizes) if len(grads) > 1 else (grads[0], sizes[0])
     return Result(value, grads, (), (size_of_value, sizes, ()))
+
+
+def alignments(
+    loss, logits, targets, input_lengths, target_lengths, *, zero_infinity=False, sample_weight=None, reduction="mean",
+    normalizer=None, **parameters,
+):  # fmt: skip
+    """`targets` are (N, S), or concatenated; (S,) for one sequence (T, C)."""
+    z = np.asarray(logits, wider(logits.dtype))
+    batch = z.shape[1:-1]
+    z = z.reshape(len(z), math.prod(batch), z.shape[-1])
+    lengths = [np.reshape(x, -1).astype(int) for x in (input_lengths, target_lengths)]
+    w = np.broadcast_to(1.0 if sample_weight is None else sample_weight, batch).reshape(-1).astype(float)
+    starts = np.cumsum(lengths[1]) - lengths[1]
+    if np.ndim(targets) == len(batch) + 1:
+        starts = np.arange(len(w)) * np.shape(targets)[-1]
+    labels = np.reshape(targets, -1)
+    value, value_size = np.zeros((2, len(w)), z.dtype)
+    grad, size = np.zeros((2, *z.shape), z.dtype)
+    for n in np.flatnonzero(w):
+        frames, own_labels = lengths[0][n], labels[starts[n] :][: lengths[1][n]]
+        with np.errstate(all="ignore"):
+            (value[n], value_size[n]), of_frames = loss(z[:frames, n], own_labels, **parameters)
+        grad[:frames, n], size[:frames, n] = of_frames
+        if zero_infinity and value[n] == np.inf:
+            value[n], grad[:, n] = 0, 0
+    scale = 1.0
+    if reduction == "mean":
+        divisor = w.sum() if normalizer is None else normalizer
+        scale = 1 / divisor if divisor else 0.0
+    value, value_size = (zero_or(w, x).reshape(batch) for x in (value, value_size))
+    if reduction != "none":
+        value, value_size = (float(x.sum() * scale) if scale else 0.0 for x in (value, value_size))
+    grad, size = ((zero_or(w[:, np.newaxis], x) * scale).reshape(logits.shape) for x in (grad, size))
+    return Result(value, grad, (), (value_size, size, ()))
 
 
 def like_batch(value, batch):

@@ -151,3 +151,17 @@ def test_nt_xent_like_optax():
         expected = float(value), np.asarray(grad)
     value, grads = fl.nt_xent.value_and_grad(x, y)
     assert_agree((value, np.concatenate(grads)), expected, 100)
+
+
+def test_ctc_like_optax(optax):
+    """Masks in place of lengths, and batches in front."""
+    rng = np.random.default_rng(0)
+    logits, labels = 2 * random(12, 5, 6), rng.integers(1, 6, (5, 4))
+    frames, lengths = np.array([12, 10, 9, 12, 8]), np.array([4, 3, 0, 2, 4])
+    paddings = (np.arange(n) >= x[:, np.newaxis] for n, x in ((12, frames), (4, lengths)))
+
+    def losses(z, of_frames, of_labels):
+        return optax.ctc_loss(z, of_frames.astype(float), labels, of_labels.astype(float), log_epsilon=-1e12)
+
+    value, grad = jax_value_and_grad(losses, logits.swapaxes(0, 1), *paddings)
+    assert_agree(fl.ctc.value_and_grad(logits, labels, frames, lengths, reduction="none"), (value, grad.swapaxes(0, 1)))

@@ -76,7 +76,7 @@ def test_the_loss_of_a_sample_depends_on_no_other_sample(case):
         alone, *grads_alone = leaves(one.value_and_grad(reduction="none"))
         assert_close(alone, value[i : i + 1], 8)
         for a, b in zip(grads_alone, grads, strict=True):
-            assert_close(a, b[i : i + 1], 8, largest(b))
+            assert_close(a, b[problem.in_batch(slice(i, i + 1))], 8, largest(b))
 
 
 #: Batches before and behind the class axis, and of one class.

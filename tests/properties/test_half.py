@@ -14,7 +14,6 @@ from tests.losses.support import (
     each_case,
     each_half,
     for_each,
-    not_in_batch,
     one_of_each,
     peak_of,
     raises,
@@ -108,7 +107,7 @@ def test_a_float32_target_keeps_its_precision(case, half):
     assert_same(problem.with_(**halves), problem.with_(**singles), half)
 
 
-@for_each(ONE_OF_EACH, not_in_batch)
+@for_each(ONE_OF_EACH, lambda case: not case.in_batch and not case.of_sequences)
 @each_half
 def test_no_temporaries_that_grow(case, half):
     fl.set_num_threads(1)

@@ -8,11 +8,11 @@ import pytest
 import fastloss as fl
 from tests.losses.cases import IN_BATCH
 from tests.losses.comparing import like
-from tests.losses.support import ONE_OF_EACH, for_each, not_in_batch, peak_of
+from tests.losses.support import ONE_OF_EACH, for_each, peak_of
 from tests.machine.processes import python
 
 
-@for_each(ONE_OF_EACH, not_in_batch)
+@for_each(ONE_OF_EACH, lambda case: not case.in_batch and not case.of_sequences)
 def test_no_temporaries_that_grow(case):
     fl.set_num_threads(2)
 

@@ -45,7 +45,7 @@ def test_parts_of_a_batch_accumulate_to_the_whole(case):
         expected = leaves(whole.value_and_grad(reduction="mean", sample_weight=weight))
         results = [leaves(p.value_and_grad(reduction="mean", normalizer=total, **common)) for p, common in problems]
         for wanted, *actual in zip(expected, *results, strict=True):
-            assert_close(np.concatenate(actual) if np.ndim(wanted) else sum(actual), wanted)
+            assert_close(np.concatenate(actual, case.sample_axis) if np.ndim(wanted) else sum(actual), wanted)
 
 
 @each_case
@@ -70,7 +70,8 @@ def test_float32_sums_are_accumulated_in_float64(case):
     problem = case.problem((n, classes) if case.has_axis else (n,), dtype=np.float32, seed=3)
     losses = problem.value(reduction="none")
     exact, size = losses.sum(dtype=np.longdouble), np.abs(losses).sum(dtype=float)
-    limit = 1e-9 if case.of_vectors else 1e-12  # the losses of vectors are not rounded before they are summed
+    # The losses of vectors and of sequences are not rounded before they are summed.
+    limit = 1e-9 if case.of_vectors or case.of_sequences else 1e-12
     assert abs(problem.value(reduction="sum") - exact) <= limit * size
 
 

@@ -11,6 +11,17 @@ from tests.losses.support import REDUCTIONS, each_dtype, each_independent_case, 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
+def empty(case, shape, axis, dtype):
+    if case.of_sequences:
+        return case.problem(shape, axis, dtype)
+    full = case.problem([max(n, 1) for n in shape], axis, dtype)  # a generator of labels needs a class
+    nothing = tuple(slice(n) for n in shape)
+    without_axis = nothing[:axis] + nothing[axis + 1 :]
+    inputs = {k: x[without_axis if x.dtype.kind == "i" else nothing[: x.ndim]] for k, x in full.inputs.items()}
+    along_last_axis = {} if case.has_axis else {k: v[: shape[-1]] for k, v in full.options.items() if np.ndim(v)}
+    return full.with_(full.options | along_last_axis, **inputs)
+
+
 @one_of_each
 @each_dtype
 def test_empty(case, dtype):
@@ -18,18 +29,13 @@ def test_empty(case, dtype):
     if case.has_axis and not case.takes_axis:
         shapes = shapes[: 1 if case.in_batch else 2]  # the last one has vectors without elements, then
     for shape, axis in shapes:
-        full = case.problem([max(n, 1) for n in shape], axis, dtype)  # a generator of labels needs a class
-        nothing = tuple(slice(n) for n in shape)
-        without_axis = nothing[:axis] + nothing[axis + 1 :]
-        inputs = {k: x[without_axis if x.dtype.kind == "i" else nothing[: x.ndim]] for k, x in full.inputs.items()}
-        along_last_axis = {} if case.has_axis else {k: v[: shape[-1]] for k, v in full.options.items() if np.ndim(v)}
-        problem = full.with_(full.options | along_last_axis, **inputs)
+        problem = empty(case, shape, axis, dtype)
         for weight in (None, np.ones(problem.batch), np.ones(problem.batch[:1])):
             for reduction in REDUCTIONS:
                 value, *derivatives = problem.everything(reduction=reduction, sample_weight=weight)
                 for derivative in derivatives if case.hessian else derivatives[:1]:
                     for name, x in zip(case.differentiable, as_tuple(derivative), strict=True):
-                        assert x.shape == inputs[name].shape and x.dtype == dtype and np.all(x == 0)
+                        assert x.shape == problem.inputs[name].shape and x.dtype == dtype and np.all(x == 0)
                 if reduction == "none":
                     assert value.shape == problem.batch
                 else:
@@ -47,18 +53,21 @@ def test_nan_propagates(case, dtype):
     problem = case.problem((50,) if not case.has_axis else (50, 5), dtype=dtype)
     if case.class_indices:
         problem = problem.with_(target=np.clip(problem.target, 1, None))  # none is ignored
+    if case.of_sequences:
+        problem = problem.with_(input_lengths=np.full(50, len(problem.pred)))
     for _ in levels():
         expected = leaves(problem.value_and_grad(reduction="none"))
         for where in (0, 17, 49):
             bad = problem.copied()
-            bad.pred[where if not case.has_axis else (where, 2)] = np.nan
+            bad.pred[bad.in_batch(where) if not case.has_axis else (*bad.in_batch(where)[:-1], 2)] = np.nan
             assert np.isnan(bad.value()) and np.isnan(bad.value(reduction="sum"))
             others = np.arange(50) != where
             actual = leaves(bad.value_and_grad(reduction="none"))
-            assert np.isnan(actual[0][where]) and np.all(np.isnan(actual[1][where]))
+            assert np.isnan(actual[0][where]) and np.all(np.isnan(actual[1][bad.in_batch(where)]))
             for a, b in zip(actual, expected, strict=True):
                 if a.ndim:  # not the gradient with respect to one number for all
-                    assert_same_bits(a[others], b[others])
+                    kept = bad.in_batch(others) if a.shape == bad.pred.shape else others
+                    assert_same_bits(a[kept], b[kept])
 
 
 @for_each(CASES, lambda case: case.family == "elementwise" and "ignore_index" not in case.parameters)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from fastloss._core.request.domains import Domain
 
-Shape = Literal["pred", "leading", "batch", "classes", "number", "own"]
+Shape = Literal["pred", "leading", "batch", "classes", "number", "nodes", "own"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Input:
 
     `shape` is "pred" for the shape of the first input, "leading" for that shape or some of its leading axes, "batch"
     for the shape of the unreduced loss, and "number" for a scalar. "classes" stands for class indices in the shape of
-    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "own" is a shape that the family
-    knows.
+    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "nodes" stands for a row for each
+    inner node of a tree, and "own" for a shape that the family knows.
     """
 
     name: str
@@ -153,4 +153,12 @@ class Alignments(Declaration):
     """A loss of sequences of logits (T, N, C), summed over the alignments of their frames with labels."""
 
     family = "alignments"
+    hessian: bool = False
+
+
+@dataclass(frozen=True)
+class Trees(Declaration):
+    """A loss of the decisions on the way from the root of a tree to a class."""
+
+    family = "trees"
     hessian: bool = False

@@ -80,8 +80,8 @@ class Call:
         whole = tuple(map(slice, self.shape))
         batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
         inputs = {k: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])] for k, x in problem.inputs.items()}
-        if self.case.of_sequences:
-            inputs = dict(problem.inputs)
+        own = problem.inputs if self.case.of_sequences else self.case.for_all_samples
+        inputs |= {k: problem.inputs[k] for k in own}
         last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
         if self.special:
             name, value = self.special
@@ -176,6 +176,6 @@ def hide(problem, arguments):
             here = np.broadcast_to(np.expand_dims(counts, problem.axis), x.shape)
         elif x.ndim < counts.ndim:  # an element for several losses
             here = counts.any(axis=tuple(range(x.ndim, counts.ndim)))
-        if declared.shape != "number":
+        if declared.shape not in ("number", "nodes"):
             nonsense = [np.nan, np.inf, -7.0] if x.dtype.kind == "f" else [-(2**40), 2**40, -1]
             arguments[declared.name] = np.where(here, x, np.resize(nonsense, x.shape).astype(x.dtype))

@@ -72,7 +72,8 @@ def spoil_element(rng, problem, arguments, name):
     """Put one element outside of its domain. The message says which."""
     case, x = problem.case, arguments[name]
     place = tuple(int(rng.integers(max(n, 1))) for n in x.shape)
-    if name.endswith("weight"):
+    of_samples_or_classes = name.endswith("weight") and name not in problem.inputs
+    if of_samples_or_classes:
         wrong = [-1.0, np.nan, np.inf, -np.inf]
     elif name == "target" and case.class_indices:
         classes = problem.pred.shape[problem.axis]
@@ -85,7 +86,7 @@ def spoil_element(rng, problem, arguments, name):
     of_terms = case.family == "terms" and name == case.first  # it depends on the target whether an element counts
     if not x.size or not wrong or of_terms:
         return None
-    if arguments["sample_weight"] is not None and not name.endswith("weight"):
+    if arguments["sample_weight"] is not None and not of_samples_or_classes:
         without_axis = [k for k in range(x.ndim) if x.ndim == len(problem.batch) or k != problem.axis]
         if not np.all(counting(problem, arguments["sample_weight"])[tuple(place[k] for k in without_axis)]):
             return None

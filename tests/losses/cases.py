@@ -12,6 +12,7 @@ from .generators import (
     above_minus_one,
     amounts,
     bias,
+    classes_of_tree,
     counts,
     frames,
     generator_of,
@@ -192,8 +193,10 @@ IN_BATCH = [
 
 OF_SEQUENCES = {"targets": sequences_of_labels, "input_lengths": frames, "target_lengths": numbers_of_labels}
 ALIGNMENTS = [*cases("ctc", {}, {"zero_infinity": True}, **OF_SEQUENCES)]
+TREES = [*cases("hierarchical_cross_entropy", {"tree": fl.HuffmanTree(range(9))}, target=classes_of_tree)]
 
-CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH + ALIGNMENTS
+CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH
+CASES += ALIGNMENTS + TREES
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -131,6 +131,16 @@ def numbers_of_labels(rng, shape, axis):
     return rng.integers(0, most_labels(shape) + 1, shape[1:-1])
 
 
+def nodes(rng, shape, axis):
+    """A row of weights for each inner node of a tree of nine classes."""
+    return rng.standard_normal((8, shape[axis]))
+
+
+def classes_of_tree(rng, shape, axis):
+    """Class indices of the same tree."""
+    return rng.integers(0, 9, np.delete(shape, axis))
+
+
 BY_DOMAIN = {
     Domain.ANY: real,
     Domain.UNIT_INTERVAL: unit,
@@ -147,6 +157,8 @@ def generator_of(declared):
         return labels
     if declared.shape == "number":
         return scale
+    if declared.shape == "nodes":
+        return nodes
     if declared.shape == "batch" and declared.domain == Domain.ANY:
         return labels_in_batch
     return BY_DOMAIN[declared.domain]

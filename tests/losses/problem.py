@@ -126,8 +126,18 @@ class Case:
 
     @property
     def in_batch(self):
-        """Whether each loss depends on the whole batch."""
-        return self.family == "batches"
+        """Whether a loss or a gradient depends on the whole batch."""
+        return self.family in ("batches", "trees")
+
+    @property
+    def adds_up_gradients(self):
+        """Whether derivatives need a sum of the losses, or a mean."""
+        return self.family == "trees"
+
+    @property
+    def for_all_samples(self):
+        """The names of the arrays that have no axis of samples."""
+        return [x.name for x in self.declaration.inputs if x.shape == "nodes"]
 
     @property
     def methods(self):
@@ -262,10 +272,20 @@ class Problem:
     def value(self, **common):
         return self.case.loss(*self.inputs.values(), **self.options, **common)
 
+    def lacks_gradient(self, common):
+        """Whether the loss has no derivatives for these arguments, which are right. They are () then."""
+        of_losses = common.get("reduction") == "none" and common.get("normalizer") is None
+        return self.case.adds_up_gradients and of_losses
+
     def grad(self, **common):
+        if self.lacks_gradient(common):
+            return ()
         return self.case.loss.grad(*self.inputs.values(), **self.options, **common)
 
     def value_and_grad(self, **common):
+        if self.lacks_gradient(common):
+            common.pop("out", None)
+            return self.value(**common), ()
         return self.case.loss.value_and_grad(*self.inputs.values(), **self.options, **common)
 
     def grad_and_hess(self, **common):
@@ -336,12 +356,13 @@ class Problem:
         return replace(self, inputs={k: x.copy() for k, x in self.inputs.items()})
 
     def each(self, function):
-        """The same with a function applied to every input that has axes, as to take a part of the batch.
+        """The same with a function applied to every input that has samples, as to take a part of the batch.
 
         The function sees the axis of samples in the first place.
         """
+        others = self.case.for_all_samples
         inputs = self.inputs | {self.case.first: self.samples_first(self.pred)}
-        inputs = {k: function(x) if np.ndim(x) else x for k, x in inputs.items()}
+        inputs = {k: function(x) if np.ndim(x) and k not in others else x for k, x in inputs.items()}
         return replace(self, inputs=inputs | {self.case.first: self.samples_first(inputs[self.case.first])})
 
     def samples_first(self, x):

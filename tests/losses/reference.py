@@ -13,9 +13,9 @@ the shape (samples,). An in-batch loss takes weights too, and returns the deriva
 
 A loss of alignments is a function of the logits of one sequence (frames, classes), and of its labels.
 
-`elementwise`, `classes`, `terms`, `vectors`, `batches` and `alignments` evaluate the definitions of these families in a
-wider type (long double for float64, where it is wider). They add what all losses share: weights, ignored samples,
-reductions and the normalizer.
+`elementwise`, `classes`, `terms`, `vectors`, `batches`, `alignments` and `trees` evaluate the definitions of these
+families in a wider type (long double for float64, where it is wider). They add what all losses share: weights, ignored
+samples, reductions and the normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
 `Sized(x, size)` is a result whose error is relative to `size`. Such a result is a difference of numbers of that size, a
@@ -735,6 +735,26 @@ def log_ways(log_p, skip):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Trees: functions of vectors as rows, of the weights of the inner nodes, of class indices and of the tree. They return
+# the losses; and the numbers of samples, the numbers of nodes and the slopes of all decisions.
+
+
+def hierarchical_cross_entropy(x, node_weight, target, tree):
+    codes = tree.codes
+    beginnings = sorted({code[:k] for code in codes for k in range(len(code))}, key=lambda text: (len(text), text))
+    number = {text: k for k, text in enumerate(beginnings)}
+    steps = [(i, number[codes[c][:k]], int(codes[c][k])) for i, c in enumerate(target) for k in range(len(codes[c]))]
+    sample, node, bit = np.array(steps, int).reshape(-1, 3).T
+    products = x[sample] * node_weight[node]
+    sign = np.where(bit == 1, -1, 1)
+    z, size = sign * products.sum(axis=1), np.abs(products).sum(axis=1)
+    loss, size_of_loss = np.zeros(len(x), x.dtype), np.zeros(len(x), x.dtype)
+    np.add.at(loss, sample, softplus(z))
+    np.add.at(size_of_loss, sample, softplus(z) + sigmoid(z) * size)
+    return Sized(loss, size_of_loss), sample, node, Sized(sign * sigmoid(z), sigmoid(z) * (1 + size))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -951,6 +971,33 @@ def alignments(
         value, value_size = (float(x.sum() * scale) if scale else 0.0 for x in (value, value_size))
     grad, size = ((zero_or(w[:, np.newaxis], x) * scale).reshape(logits.shape) for x in (grad, size))
     return Result(value, grad, (), (value_size, size, ()))
+
+
+def trees(loss, x, node_weight, target, *, sample_weight=None, reduction="mean", normalizer=None, **parameters):
+    n, dtype = len(x), wider(x.dtype)
+    w = np.ones(n) if sample_weight is None else np.broadcast_to(sample_weight, n).astype(float)
+    kept = np.flatnonzero(w)
+    all_x, x, node_weight, w = (np.asarray(a, dtype) for a in (x, x[kept], node_weight, w))
+    with np.errstate(all="ignore"):
+        losses, sample, node, slopes = loss(x, node_weight, np.asarray(target)[kept], **parameters)
+        scale = 1.0
+        if reduction == "mean":
+            divisor = w.sum() if normalizer is None else normalizer
+            scale = 1 / divisor if divisor else 0.0
+        value, grads = [], []
+        for of_loss, slope in zip(losses, slopes, strict=True):  # the results, and what their errors are relative to
+            value.append(np.zeros(n, dtype))
+            value[-1][kept] = w[kept] * of_loss
+            slope = (scale * w[kept][sample] * slope)[:, np.newaxis]
+            absolute = np.abs if of_loss is losses.size else np.asarray
+            grads.append((np.zeros(all_x.shape, dtype), np.zeros(node_weight.shape, dtype)))
+            np.add.at(grads[-1][0], kept[sample], absolute(slope * node_weight[node]))
+            np.add.at(grads[-1][1], node, absolute(slope * x[sample]))
+        if reduction == "none":
+            grads = [(), ()]
+        else:
+            value = [float(scale * part.sum()) for part in value]
+    return Result(value[0], grads[0], (), (value[1], grads[1], ()))
 
 
 def like_batch(value, batch):

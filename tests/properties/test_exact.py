@@ -86,4 +86,4 @@ def test_every_loss_without_a_batch_has_a_formula():
 
 
 def of_vectors(family):
-    return family in ("vectors", "batches")
+    return family in ("vectors", "batches", "trees")

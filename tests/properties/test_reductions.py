@@ -18,7 +18,8 @@ def test_sum_and_mean_are_those_of_the_losses(case):
         total = problem.value(reduction="sum")
         assert_close(total, np.sum(losses, dtype=float), 100)
         assert_close(problem.value(reduction="mean", normalizer=8.0), total / 8, 4)
-        assert_close(problem.grad(reduction="none"), problem.grad(reduction="sum"), 4)
+        if not case.adds_up_gradients:
+            assert_close(problem.grad(reduction="none"), problem.grad(reduction="sum"), 4)
         by_eight, of_sum = problem.grad(reduction="mean", normalizer=8.0), problem.grad(reduction="sum")
         assert_close(tuple(leaves(by_eight)), tuple(x / 8 for x in leaves(of_sum)), 4)
 

@@ -102,6 +102,8 @@ class Case:
             shape = f"{self.size:,}".replace(",", " ")
         else:
             shape = f"({', '.join(map(str, self.shape))})"
+        if "tree" in self.options:
+            shape += f", {self.options['tree'].classes} classes"
         return f"{shape} {self.dtype[0]}{np.dtype(self.dtype).itemsize * 8}{', no out' if self.allocate else ''}"
 
     @property
@@ -114,6 +116,8 @@ class Case:
         inputs = self.declaration.inputs
         if self.declaration.family == "batches":
             return self._vectors_and_labels(rng, inputs)
+        if self.declaration.family == "trees":
+            return self._vectors_and_tree(rng)
         shape = (self.period,) if self.elementwise else self.shape
         values = tuple(self._values(rng, x, shape) for x in inputs)
         values = ORDINARY.get(self.loss, lambda x, axis: x)(values, self.axis)
@@ -142,6 +146,13 @@ class Case:
                 vectors = common + i * rng.standard_normal(self.shape)
                 arrays.append((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(self.dtype))
         return tuple(arrays)
+
+    def _vectors_and_tree(self, rng: np.random.Generator) -> Arrays:
+        """Vectors, the weights of the inner nodes, and any classes of the tree."""
+        samples, length = self.shape
+        classes = self.options["tree"].classes
+        x, node_weight = (rng.standard_normal((n, length)) / length**0.25 for n in (samples, classes - 1))
+        return x.astype(self.dtype), node_weight.astype(self.dtype), rng.integers(classes, size=samples)
 
     def outputs(self, inputs: Arrays) -> Any:
         """Memory for the gradient, or for a tuple of gradients, touched once."""

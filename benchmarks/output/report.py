@@ -35,7 +35,7 @@ class Report:
         self.sections.append(table.markdown())
         (self.folder / f"{name}.md").write_text(f"{table.markdown()}\n{self._machine}", encoding="utf-8")
         document = {"machine": self.machine, "threads": self.threads, "data": data}
-        (self.folder / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (self.folder / f"{name}.json").write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
 
     def picture(self, name: str, title: str, figure: Figure) -> None:
         save(figure, self.folder, name)

@@ -1,6 +1,6 @@
 """The rows of the tables: which shapes and dtypes of each loss are measured."""
 
-from fastloss import divergence
+from fastloss import HuffmanTree, divergence
 
 from ..case import LOSSES, Case
 
@@ -19,8 +19,10 @@ SHAPES: dict[str, Shapes] = {
     "terms": ROWS,
     "vectors": ((10, 16), (100_000, 3), (16384, 128)),
     "batches": ((128, 64), (1024, 128), (4096, 256)),
+    "trees": ((32, 128), (1024, 128), (32768, 128)),
 }
 IMAGES = (4, 21, 256, 256)  # with the classes along axis 1
+TREE = HuffmanTree([1 / k for k in range(1, 100_001)])  # of words, by Zipf's law
 WIDE = (16384, 128)  # vectors whose length is that of real embeddings
 
 
@@ -33,7 +35,8 @@ def all_cases(quick: bool = False) -> list[Case]:
 def of_loss(loss: str) -> list[Case]:
     family = Case(loss, ()).declaration.family
     small, medium, large = SHAPES[family]
-    cases = [Case(loss, shape) for shape in (small, medium, large)]
+    options = {"tree": TREE} if family == "trees" else {}
+    cases = [Case(loss, shape, options=options) for shape in (small, medium, large)]
     if loss == "cross_entropy":
         cases += [Case(loss, shape) for shape in ((65536, 100), (256, 128256))]
     if loss in ("mse", "cross_entropy"):
@@ -42,7 +45,7 @@ def of_loss(loss: str) -> list[Case]:
         cases.append(Case(loss, IMAGES, options={"axis": 1}))
     if family == "elementwise" or loss == "cross_entropy":
         cases.append(Case(loss, small, "float64"))
-    cases.append(Case(loss, WIDE if family == "vectors" else medium, "float64"))
+    cases.append(Case(loss, WIDE if family == "vectors" else medium, "float64", options))
     if loss == "cross_entropy":
         cases += [Case(loss, (4096, 1000), "float64"), Case(loss, IMAGES, "float64", {"axis": 1})]
     elif loss in THOROUGH:

@@ -225,16 +225,20 @@ def trees(declaration, int outputs, x, node_weight, target, tree, dict common, b
         raise ValueError(f"reduction='none' goes with the value alone: {declaration.name} adds up its gradients")
     if call.out is not None and sparse:
         raise ValueError("out goes with sparse=False: the number of rows is not known before the call")
-    like = like_gradient(weight, (<object> vectors).dtype)
+    dtype = (<object> vectors).dtype
     call.threads = threads_for(cnp.PyArray_SIZE(vectors))
-    call.allocate((vectors,) if sparse else (vectors, like), (
+    cdef tuple likes = (vectors,)
+    if call.out is not None:
+        likes += (like_gradient(weight, dtype),)
+    call.allocate(likes, (
         ("x", x, vectors, True), ("node_weight", node_weight, weight, True), ("target", target, label, False)
     ))
     if call.in_place:  # the gradients are not written in the order of the inputs
         vectors, weight = (<object> vectors).copy(), (<object> weight).copy()
     if call.wants(GRAD) and call.out is None and not sparse:
         # The system clears large memory as it is first used. So rows that no sample reaches cost little.
-        call.grads = (call.grads[0], np.zeros((<object> weight).shape, (<object> vectors).dtype))
+        call.grads = (call.grads[0], np.zeros((<object> weight).shape, dtype))
+        call.hesses = (None, None)
     call.divide_by(sum_of_weights(call))
     results = kernels.trees.run(call, of_classes.up, of_classes.length, vectors, weight, label, sparse)
     if results is None:

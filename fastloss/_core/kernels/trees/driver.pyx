@@ -264,21 +264,21 @@ cdef bint is_first(const Decision* decision, Py_ssize_t k) noexcept nogil:
     return k == 0 or decision[k].row != decision[k - 1].row
 
 
-cdef Py_ssize_t number_rows(Decision* decision, Py_ssize_t n, int64_t* row) noexcept nogil:
-    """Number the rows from 0 on. Set row[number] to what the row was, and return how many there are.
-
-    If `row` is NULL, only count.
-    """
-    cdef Py_ssize_t k, number = -1
-    cdef int32_t last = -1
+cdef Py_ssize_t count_rows(const Decision* decision, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t k, count = 0
     for k in range(n):
-        if decision[k].row != last:
+        count += is_first(decision, k)
+    return count
+
+
+cdef void number_rows(Decision* decision, Py_ssize_t n, int64_t* row) noexcept nogil:
+    """Number the rows from 0 on. Set row[number] to what the row was."""
+    cdef Py_ssize_t k, number = -1
+    for k in range(n):
+        if number < 0 or decision[k].row != row[number]:
             number += 1
-            last = decision[k].row
-        if row != NULL:
-            row[number] = last
-            decision[k].row = <int32_t> number
-    return number + 1
+            row[number] = decision[k].row
+        decision[k].row = <int32_t> number
 
 
 cdef void sum_rows(
@@ -341,18 +341,24 @@ def run(
     cdef cnp.ndarray weight = np.empty(job.samples), decisions = None, rows = None, values = None
     job.label, job.first = <int64_t*> address(label), <int64_t*> address(first)
     job.weight = <double*> address(weight)
-    if not take_labels(&job, address(target), cnp.PyArray_TYPE(target)):
+    cdef const void* labels = address(target)
+    cdef int label_type = cnp.PyArray_TYPE(target)
+    cdef bint valid
+    with nogil:
+        valid = take_labels(&job, labels, label_type)
+    if not valid:
         return None
     job.decisions = job.first[job.samples]
     if gradients:
-        decisions = np.empty(2 * job.decisions * sizeof(Decision), np.uint8)
+        decisions = np.empty((2, job.decisions, sizeof(Decision)), np.uint8)
     job.decision = <Decision*> address(decisions)
     if call.outputs:
         total = run_job(run_samples, &job, job.samples, ROWS, call.threads, memory_of_tile(&job))
     if gradients:
-        job.decision = sort(job.decision, job.decision + job.decisions, job.decisions, job.classes - 1)
+        with nogil:
+            job.decision = sort(job.decision, job.decision + job.decisions, job.decisions, job.classes - 1)
         if sparse:
-            rows = np.empty(number_rows(job.decision, job.decisions, NULL), np.int64)
+            rows = np.empty(count_rows(job.decision, job.decisions), np.int64)
             number_rows(job.decision, job.decisions, <int64_t*> address(rows))
             values = np.empty((len(rows), job.length), (<object> x).dtype)
             job.common.out[GRAD_2] = address(values)

@@ -118,6 +118,8 @@ class Case:
             return self._vectors_and_labels(rng, inputs)
         if self.declaration.family == "trees":
             return self._vectors_and_tree(rng)
+        if self.declaration.family == "alignments":
+            return self._sequences(rng)
         shape = (self.period,) if self.elementwise else self.shape
         values = tuple(self._values(rng, x, shape) for x in inputs)
         values = ORDINARY.get(self.loss, lambda x, axis: x)(values, self.axis)
@@ -132,6 +134,13 @@ class Case:
         if x.shape == "classes":
             return rng.integers(classes, size=samples)
         return VALUES[x.domain](rng, samples if x.shape == "batch" and not self.elementwise else shape)
+
+    def _sequences(self, rng: np.random.Generator) -> Arrays:
+        """Logits (T, N, C), targets of T / 5 labels, and lengths: all sequences are full."""
+        frames, n, classes = self.shape
+        logits = VALUES[Domain.ANY](rng, self.shape).astype(self.dtype)
+        targets = rng.integers(1, classes, (n, frames // 5))
+        return logits, targets, np.full(n, frames), np.full(n, frames // 5)
 
     def _vectors_and_labels(self, rng: np.random.Generator, inputs: tuple[Input, ...]) -> Arrays:
         """Unit vectors, of which those of one sample are similar; labels of groups of 16 samples; and numbers."""

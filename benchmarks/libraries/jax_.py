@@ -1,4 +1,7 @@
-"""JAX, compiled. Each loss is written as JAX users write it; those of optax are the same one-liners."""
+"""JAX, compiled. Each loss is written as JAX users write it; those of optax are the same one-liners.
+
+`ctc` is that of optax, if it is installed.
+"""
 
 import os
 from collections.abc import Callable
@@ -14,6 +17,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before the import
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from jax.nn import logsumexp, relu, sigmoid, softplus  # noqa: E402
+
+try:
+    import optax
+except ImportError:
+    optax = None
 
 VERSION = jax.__version__
 
@@ -154,6 +162,13 @@ def _supcon(z: Any, labels: Any) -> Any:
     return jnp.mean(logsumexp(s, 1) - jnp.where(same, s, 0).sum(1) / same.sum(1))
 
 
+def _ctc(z: Any, targets: Any, frames: Any, lengths: Any) -> Any:
+    of_frames, of_labels = (
+        (jnp.arange(most) >= n[:, None]).astype(z.dtype) for most, n in ((len(z), frames), (targets.shape[1], lengths))
+    )
+    return jnp.mean(optax.ctc_loss(z.swapaxes(0, 1), of_frames, targets, of_labels))
+
+
 def _batch_hard_triplet(z: Any, labels: Any) -> Any:
     same = labels[:, None] == labels
     square = jnp.sum(z**2, 1)
@@ -223,6 +238,10 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "margin_ranking": lambda x, y, t: jnp.mean(relu(t * (y - x))),
     "hinge_embedding": lambda x, t: jnp.mean(jnp.where(t > 0, x, relu(1 - x))),
 }
+
+
+if optax:
+    LOSSES["ctc"] = _ctc
 
 
 def bind(case: Case, inputs: Arrays, threads: int) -> Call | None:

@@ -120,6 +120,11 @@ def _supcon(z: Any, labels: Any) -> Any:
     return (torch.logsumexp(s, 1) - torch.where(same, s, 0).sum(1) / same.sum(1)).mean()
 
 
+def _ctc(z: Any, targets: Any, frames: Any, lengths: Any) -> Any:
+    """The mean of PyTorch's loss divides by the lengths of the targets."""
+    return F.ctc_loss(z.log_softmax(-1), targets, frames, lengths, reduction="sum") / z.shape[1]
+
+
 def _batch_hard_triplet(z: Any, labels: Any) -> Any:
     same = labels[:, None] == labels
     d = torch.cdist(z.detach(), z.detach())
@@ -180,6 +185,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "nt_xent": _nt_xent,
     "supcon": _supcon,
     "batch_hard_triplet": _batch_hard_triplet,
+    "ctc": _ctc,
     "gaussian_kl": lambda mu, log_var: (log_var.exp() - 1 - log_var + mu**2).sum(-1).mean() / 2,
     "contrastive": _contrastive,
     "triplet": F.triplet_margin_loss,

@@ -20,6 +20,7 @@ SHAPES: dict[str, Shapes] = {
     "vectors": ((10, 16), (100_000, 3), (16384, 128)),
     "batches": ((128, 64), (1024, 128), (4096, 256)),
     "trees": ((32, 128), (1024, 128), (32768, 128)),
+    "alignments": ((20, 4, 10), (200, 64, 64), (1000, 64, 64)),
 }
 IMAGES = (4, 21, 256, 256)  # with the classes along axis 1
 TREE = HuffmanTree([1 / k for k in range(1, 100_001)])  # of words, by Zipf's law

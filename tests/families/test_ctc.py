@@ -345,7 +345,7 @@ def test_bad_lengths_are_named():
 
 
 def test_concatenated_targets_have_the_sum_of_their_lengths():
-    text = "targets must have the sum of target_lengths as its length, 4, not 5"
+    text = "targets must have the sum of target_lengths, 4, as its length, not 5"
     refused(text, targets=[1, 2, 3, 3, 1])
     text = "target_lengths[0] = 6 is not in [0, 5], the length of targets"
     refused(text, targets=[1, 2, 3, 3, 1], target_lengths=[6, 2], sample_weight=[0, 1])

@@ -39,25 +39,26 @@ def alignments(
         wanted = f"({batch[0]}, S) or (sum of target_lengths,)" if batch else "(S,)"
         raise ValueError(f"targets must have shape {wanted} for logits {shape}, not {(<object> y).shape}")
     cdef Call call = Call(declaration, outputs, batch, (), common)
-    counts = np.broadcast_to(checks.is_weighted(call.weight, len(batch)), batch)
     most_labels = cnp.PyArray_DIM(y, cnp.PyArray_NDIM(y) - 1)
-    of_input = lengths(input_lengths, "input_lengths", counts, frames, "the number of frames")
+    cdef cnp.ndarray of_input = lengths(input_lengths, "input_lengths", call, frames, "the number of frames", True)
     # If targets are one behind the other, each length says where the others are.
-    of_target = lengths(
-        target_lengths, "target_lengths", counts if padded else np.ones(batch, bool), most_labels,
-        "the length of targets"
+    cdef cnp.ndarray of_target = lengths(
+        target_lengths, "target_lengths", call, most_labels, "the length of targets", padded
     )
-    if padded:
-        starts = most_labels * np.arange(of_target.size)
-    else:
-        ends = np.cumsum(of_target)
-        if ends.max(initial=0) != most_labels:
-            raise ValueError(
-                f"targets must have the sum of target_lengths as its length, {ends.max(initial=0)}, not {most_labels}"
-            )
-        starts = ends - of_target
+    cdef cnp.ndarray starts = np.empty_like(of_target)
+    cdef long long* start = <long long*> cnp.PyArray_DATA(starts)
+    cdef const long long* length = <const long long*> cnp.PyArray_DATA(of_target)
+    cdef Py_ssize_t sequences = cnp.PyArray_SIZE(of_target), end = 0, longest = 0, i
+    for i in range(sequences):
+        start[i] = i * most_labels if padded else end
+        end += 0 if end > most_labels else length[i]  # the sum may be out of range
+        longest = max(longest, <Py_ssize_t> length[i])
+    if not padded and end != most_labels:
+        raise ValueError(
+            f"targets must have the sum of target_lengths, {of_target.sum()}, as its length, not {most_labels}"
+        )
     # A frame takes a few operations for each class, and more for each state.
-    call.threads = threads_for(frames * of_input.size * (classes + 4 * of_target.max(initial=0)))
+    call.threads = threads_for(frames * sequences * (classes + 4 * longest))
     if in_place:
         call.allocate((x,), (
             ("logits", logits, x, True), ("targets", targets, y, False)
@@ -68,10 +69,10 @@ def alignments(
     total = 0.0
     for call.stage in call.stages(True):
         total = kernels.alignments.run(
-            call, x if batch else x[:, None], y, starts, of_input, of_target, blank, zero_infinity
+            call, x if ndim == 3 else x[:, None], y, starts, of_input, of_target, blank, zero_infinity
         )
         if total is None:
-            raise_label(y, starts, of_target, np.atleast_1d(counts), classes, blank)
+            raise_label(y, starts, of_target, np.atleast_1d(counting(call)), classes, blank)
     return call.result(total)
 
 
@@ -96,21 +97,32 @@ cdef integers(x, str name):
     return array
 
 
-cdef lengths(x, str name, counts, Py_ssize_t most, str most_is):
+cdef counting(Call call):
+    """Whether each sequence has a weight other than 0."""
+    return np.broadcast_to(checks.is_weighted(call.weight, len(call.shape)), call.shape)
+
+
+cdef cnp.ndarray lengths(x, str name, Call call, Py_ssize_t most, str most_is, bint may_be_hidden):
     """The lengths of the sequences, as int64 that no other thread knows: one for each, in one axis.
 
-    Those of sequences that do not count may be anything. They become 0 if they are out of range.
+    With `may_be_hidden`, those of sequences with weight 0 may be anything. They become 0 if they are out of range.
     """
     given = integers(x, name)
-    if given.shape != counts.shape:
-        raise ValueError(f"{name} must have shape {counts.shape}, not {given.shape}")
-    result = given.astype(np.int64)  # a number of 2^63 or more becomes negative
-    bad = (result < 0) | (result > most)
-    if bad.any():
-        if (bad & counts).any():
-            checks.raise_first(given, bad & counts, name, f"in [0, {most}], {most_is}")
-        result[bad] = 0
-    return result.reshape(-1)
+    if given.shape != call.shape:
+        raise ValueError(f"{name} must have shape {call.shape}, not {given.shape}")
+    cdef cnp.ndarray result = given.astype(np.int64).reshape(-1)  # a number of 2^63 or more becomes negative
+    cdef long long* length = <long long*> cnp.PyArray_DATA(result)
+    cdef bint invalid = False
+    cdef Py_ssize_t i
+    for i in range(cnp.PyArray_SIZE(result)):
+        invalid |= not 0 <= length[i] <= most
+    if invalid:
+        bad = ((<object> result < 0) | (<object> result > most)).reshape(call.shape)
+        named = bad & counting(call) if may_be_hidden else bad
+        if named.any():
+            checks.raise_first(given, named, name, f"in [0, {most}], {most_is}")
+        result[bad.reshape(-1)] = 0
+    return result
 
 
 cdef raise_label(targets, starts, of_target, counts, classes, blank):

@@ -24,6 +24,7 @@ from fastloss import (
     embedding,
     in_batch,
     likelihood,
+    linear,
     margin,
     multiclass,
     regression,
@@ -42,6 +43,7 @@ from fastloss.embedding import *
 from fastloss.in_batch import *
 from fastloss.in_batch import clip as clip
 from fastloss.likelihood import *
+from fastloss.linear import *
 from fastloss.margin import *
 from fastloss.multiclass import *
 from fastloss.regression import *
@@ -50,14 +52,14 @@ from fastloss.robust import *
 from fastloss.structured import *
 
 _MODULES = (
-    regression, robust, likelihood, binary, margin, multiclass, divergence, embedding, in_batch, structured,
+    regression, robust, likelihood, binary, margin, multiclass, divergence, embedding, in_batch, linear, structured,
     regularization,
 )  # fmt: skip
 
 __all__ = ["Loss", "get_num_threads", "set_num_threads", "show_config"]
 __all__ += regression.__all__ + robust.__all__ + likelihood.__all__ + binary.__all__ + margin.__all__
-__all__ += multiclass.__all__ + divergence.__all__ + embedding.__all__ + in_batch.__all__ + structured.__all__
-__all__ += regularization.__all__
+__all__ += multiclass.__all__ + divergence.__all__ + embedding.__all__ + in_batch.__all__ + linear.__all__
+__all__ += structured.__all__ + regularization.__all__
 
 if __doc__:  # python -OO drops docstrings
     # Each module says what its losses are for and what their inputs hold, before it comes to the common arguments.

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from fastloss._core.request.domains import Domain
 
-Shape = Literal["pred", "leading", "batch", "classes", "number", "nodes", "own"]
+Shape = Literal["pred", "leading", "batch", "classes", "number", "rows of classes", "each class", "nodes", "own"]
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,16 @@ class Input:
 
     `shape` is "pred" for the shape of the first input, "leading" for that shape or some of its leading axes, "batch"
     for the shape of the unreduced loss, and "number" for a scalar. "classes" stands for class indices in the shape of
-    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "nodes" stands for a row for each
-    inner node of a tree, and "own" for a shape that the family knows.
+    the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "rows of classes" is a matrix
+    with a row for each class, "each class" a vector of numbers, "nodes" a matrix with a row for each inner node of a
+    tree, and "own" a shape that the family knows. An `optional` input may be None.
     """
 
     name: str
     domain: Domain = Domain.ANY
     differentiable: bool = False
     shape: Shape = "pred"
+    optional: bool = False
 
 
 PRED = Input("pred", differentiable=True)
@@ -146,6 +148,22 @@ class Batches(Declaration):
 
     family = "batches"
     hessian: bool = False
+
+
+@dataclass(frozen=True)
+class Linear(Declaration):
+    """A loss of the scores x W^T + b of a linear layer."""
+
+    family = "linear"
+    hessian: bool = False
+    inputs: tuple[Input, ...] = (
+        Input("x", differentiable=True),
+        Input("weight", differentiable=True, shape="rows of classes"),
+        CLASSES,
+        Input("bias", differentiable=True, shape="each class", optional=True),
+    )
+    #: The loss of the scores.
+    of_scores: Classes = field(kw_only=True)
 
 
 @dataclass(frozen=True)

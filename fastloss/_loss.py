@@ -127,14 +127,15 @@ class Loss(Generic[P]):
     The value is a float, or an array for ``reduction="none"``. Derivatives are those of the returned value. They have
     the shape of their input and the dtype of the first input. A loss with several differentiable inputs returns a tuple
     of gradients. Sums are accumulated in double precision. The same input gives the same bits for any number of
-    threads. In-batch losses use NumPy's matrix products, so their bits can depend on the number of BLAS threads.
+    threads. In-batch losses and those of a linear layer use NumPy's matrix products, so their bits can depend on the
+    number of BLAS threads.
 
     The first input may be float32, float64 or of half precision: float16, or bfloat16 of the package ml_dtypes. Half
     precision is computed in float32. The value is that of the same numbers in float32. Each derivative, and each loss
     of ``reduction="none"``, is the float32 result rounded once: its relative error is at most 2^-11 for float16 and
     2^-8 for bfloat16. float16 has no numbers below 6e-8, so small gradients of a mean over many elements become 0. Then
-    take ``reduction="sum"`` and divide later, or a smaller `normalizer`. In-batch losses, `dropout` and `max_norm` make
-    a float32 copy of their inputs. The others convert tile by tile.
+    take ``reduction="sum"`` and divide later, or a smaller `normalizer`. In-batch losses, losses of a linear layer,
+    `dropout` and `max_norm` make a float32 copy of their inputs. The others convert tile by tile.
 
     Examples
     --------
@@ -292,7 +293,7 @@ def loss(declaration: Declaration) -> Callable[[Callable[Concatenate[int, P], An
 
 def documentation(declaration: Declaration, own: str) -> str:
     """Add to the docstring of a loss what its declaration says: the common parameters, the results and the errors."""
-    inputs = [f"`{name}`" for name in declaration.differentiable]
+    inputs = [f"`{x.name}`{' (if given)' if x.optional else ''}" for x in declaration.inputs if x.differentiable]
     if len(inputs) == 1:
         gradient = f"The gradient has the shape and dtype of {inputs[0]}."
         results = "the gradient and the diagonal of the Hessian"

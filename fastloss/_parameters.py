@@ -48,3 +48,10 @@ def levels(q: ArrayLike) -> NDArray[Any]:
     checks.check_elements(given, Domain.UNIT_INTERVAL, "q", given)
     numbers = given.astype(float)
     return np.where(numbers > 0.5, -(1 - numbers), numbers)
+
+
+def hinge_power(loss: str, power: int) -> str:
+    """The kernel of a hinge loss or of its square."""
+    if number(power, "power") not in (1, 2):
+        raise ValueError(f"power must be 1 or 2, not {checks.shown(power)}")
+    return loss if power == 1 else f"squared_{loss}"

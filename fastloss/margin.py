@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from fastloss._core.calls.classes import classes
 from fastloss._core.calls.elementwise import elementwise
 from fastloss._core.request.arguments import number
-from fastloss._core.request.checks import shown
 from fastloss._declaration import PRED, SIGN, Classes, Elementwise
 from fastloss._loss import loss
+from fastloss._parameters import hinge_power
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -377,9 +377,6 @@ def multiclass_hinge(
     >>> fl.multiclass_hinge(scores, np.array([0, 0]), power=2, reduction="none")
     array([0.25, 2.25])
     """
-    if number(power, "power") not in (1, 2):
-        raise ValueError(f"power must be 1 or 2, not {shown(power)}")
-    kernel = "multiclass_hinge" if power == 1 else "squared_multiclass_hinge"
     return classes(
         MULTICLASS_HINGE,
         outputs,
@@ -390,7 +387,7 @@ def multiclass_hinge(
         axis=axis,
         class_weight=class_weight,
         ignore_index=ignore_index,
-        kernel=kernel,
+        kernel=hinge_power("multiclass_hinge", power),
     )
 
 

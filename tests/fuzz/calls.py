@@ -68,7 +68,7 @@ class Call:
         if self.special is None or self.case.family == "elementwise" and self.dtype not in HALVES:
             return True
         largest = 6e4 if self.dtype in HALVES else np.finfo(self.dtype).max
-        return not self.case.in_batch and abs(self.special[1]) < largest
+        return not self.case.in_batch and not self.case.linear and abs(self.special[1]) < largest
 
     def problem(self):
         """The inputs and the parameters, in plain arrays. Those of half precision are float32."""
@@ -79,9 +79,10 @@ class Call:
         problem = self.case.problem(made, self.axis, dtype, self.seed)
         whole = tuple(map(slice, self.shape))
         batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
-        inputs = {k: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])] for k, x in problem.inputs.items()}
-        own = problem.inputs if self.case.of_sequences else self.case.for_all_samples
-        inputs |= {k: problem.inputs[k] for k in own}
+        whole = batch if self.case.linear else whole
+        inputs = problem.inputs
+        if not self.case.of_sequences:
+            inputs = problem.each(lambda x: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])]).inputs
         last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
         if self.special:
             name, value = self.special
@@ -168,14 +169,13 @@ def counting(problem, weight):
 def hide(problem, arguments):
     """Write nonsense into what has weight 0."""
     counts = counting(problem, arguments["sample_weight"])
-    for declared in problem.case.declaration.inputs:
-        x, here = problem.inputs[declared.name], counts
+    for name in problem.case.of_samples:
+        x, here = problem.inputs[name], counts
         if problem.case.of_sequences and x.ndim > counts.ndim:
             here = np.broadcast_to(np.expand_dims(counts, -1), x.shape)
-        elif x.shape == problem.pred.shape and problem.axis is not None:
+        elif x.ndim > counts.ndim:
             here = np.broadcast_to(np.expand_dims(counts, problem.axis), x.shape)
         elif x.ndim < counts.ndim:  # an element for several losses
             here = counts.any(axis=tuple(range(x.ndim, counts.ndim)))
-        if declared.shape not in ("number", "nodes"):
-            nonsense = [np.nan, np.inf, -7.0] if x.dtype.kind == "f" else [-(2**40), 2**40, -1]
-            arguments[declared.name] = np.where(here, x, np.resize(nonsense, x.shape).astype(x.dtype))
+        nonsense = [np.nan, np.inf, -7.0] if x.dtype.kind == "f" else [-(2**40), 2**40, -1]
+        arguments[name] = np.where(here, x, np.resize(nonsense, x.shape).astype(x.dtype))

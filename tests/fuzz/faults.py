@@ -25,6 +25,7 @@ WRONG = {
     "reduction": ["all", None, 1, "Mean", ["mean"]],
     "normalizer": [0, -1.0, np.nan, np.inf, "1", [1.0], True, 1j],
     "weights": [None, 1.0],
+    "chunk_bytes": [0, -1, 2**70, 0.5, None, "1", True],
 }
 
 
@@ -35,6 +36,7 @@ def pick(rng, values):
 def spoil(rng, problem, arguments, method):
     """Spoil one of the arguments. Return what the message of the error has to contain; None if nothing was spoilt."""
     case = problem.case
+    required = [x.name for x in case.declaration.inputs if not x.optional]
     declared = inspect.signature(case.loss).parameters
     name = pick(rng, [*declared, "weights"])
     x = arguments.get(name)
@@ -46,12 +48,14 @@ def spoil(rng, problem, arguments, method):
         if name == case.first:
             wrong += [np.zeros(x.shape, "i4"), np.zeros(x.shape, "?")]
         else:
-            size = next(n for n in range(2, 9) if n not in problem.pred.shape)
+            taken = {*problem.pred.shape, problem.classes if problem.case.linear else 0}
+            size = next(n for n in range(2, 9) if n not in taken)
             wrong += [np.ones((*x.shape, size), x.dtype)]
-            fixed = x.ndim - (name == "targets")  # there may be any number of labels
-            wrong += [np.ones((*x.shape[:k], size, *x.shape[k + 1 :]), x.dtype) for k in range(fixed)]
+            # There may be any number of labels, or of classes.
+            fixed = range(name == "weight", x.ndim - (name == "targets"))
+            wrong += [np.ones((*x.shape[:k], size, *x.shape[k + 1 :]), x.dtype) for k in fixed]
         if name in problem.inputs:
-            wrong += [None, "1", [[1.0], [1.0, 2.0]], {}, object()]
+            wrong += ["1", [[1.0], [1.0, 2.0]], {}, object()] + [None] * (name in required)
     elif name == "out":
         return spoil_out(rng, problem, arguments, method)
     elif limit_of(case.name, name):
@@ -76,7 +80,7 @@ def spoil_element(rng, problem, arguments, name):
     if of_samples_or_classes:
         wrong = [-1.0, np.nan, np.inf, -np.inf]
     elif name == "target" and case.class_indices:
-        classes = problem.pred.shape[problem.axis]
+        classes = problem.classes
         wrong = [-1, -2, classes, classes + 1, 2**31, 2**32, -(2**63)]
         wrong = [k for k in wrong if k != arguments.get("ignore_index", -100)]
     elif name.endswith("lengths"):

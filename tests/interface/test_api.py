@@ -40,12 +40,14 @@ def test_a_star_import_leaves_the_names_of_numpy():
 def test_declaration(name):
     loss = LOSSES[name]
     parameters = inspect.signature(loss).parameters
-    inputs = [x.name for x in loss.declaration.inputs]
+    inputs = [x.name for x in loss.declaration.inputs if not x.optional]
+    optional = [x.name for x in loss.declaration.inputs if x.optional]
     assert loss.declaration.name == name
     assert list(parameters)[: len(inputs)] == inputs
     assert all(parameters[k].default is inspect.Parameter.empty for k in inputs)
     assert loss.declaration.inputs[0].differentiable and loss.declaration.inputs[0].shape == "pred"
-    assert set(loss.declaration.differentiable) <= set(inputs)
+    assert all(parameters[k].default is None for k in optional)
+    assert set(loss.declaration.differentiable) <= {*inputs, *optional}
     assert hasattr(loss, "grad_and_hess") == loss.declaration.hessian
     assert parameters["reduction"].default == loss.declaration.reduction
 

@@ -11,7 +11,7 @@ from tests.losses.support import raises
 
 #: Arguments that are neither numbers nor flags have their own tests, in test_errors.py and in families/.
 OTHERS = {"sample_weight", "reduction", "normalizer", "out", "axis", "class_weight", "ignore_index"}
-OTHERS |= {"pos_weight", "pos_weight_axis"}
+OTHERS |= {"pos_weight", "pos_weight_axis", "bias", "chunk_bytes"}
 
 
 def parameters(condition):

@@ -20,6 +20,7 @@ from .generators import (
     labels_some_ignored,
     level_of_last_axis,
     log_probabilities,
+    missing,
     numbers_of_labels,
     positive,
     probabilities,
@@ -191,12 +192,25 @@ IN_BATCH = [
     *cases("batch_hard_triplet", {}, {"soft": True}, {"margin": 0.3}),
 ]
 
+CHUNKED = {"chunk_bytes": 2000}
+WITHOUT_BIAS = {"bias": missing}
+LINEAR = [
+    *cases("linear_cross_entropy", {}, {"ignore_index": 0} | CHUNKED, WEIGHTED, **WITHOUT_BIAS),
+    *cases("linear_cross_entropy", BOTH | {"z_loss": 0.1} | CHUNKED, target=labels_some_ignored),
+    *cases("linear_cross_entropy", SMOOTHED | CHUNKED, BOTH | {"z_loss": 0.1}, target=probabilities),
+    *cases("linear_softmax_focal", {"gamma": 0.5} | CHUNKED, {"gamma": 2.7} | WEIGHTED),
+    *cases("linear_softmax_focal", {} | CHUNKED, target=probabilities, **WITHOUT_BIAS),
+    *cases("linear_poly1_cross_entropy", {}, POLY1_SMOOTH | CHUNKED, target=labels_some_ignored),
+    *cases("linear_poly1_cross_entropy", POLY1_SMOOTH, target=probabilities, **WITHOUT_BIAS),
+    *cases("linear_multiclass_hinge", {}, {"margin": 0.25} | SQUARED | WEIGHTED | CHUNKED),
+    *cases("linear_multiclass_hinge", SQUARED | CHUNKED, target=labels_some_ignored, **WITHOUT_BIAS),
+]
 OF_SEQUENCES = {"targets": sequences_of_labels, "input_lengths": frames, "target_lengths": numbers_of_labels}
 ALIGNMENTS = [*cases("ctc", {}, {"zero_infinity": True}, **OF_SEQUENCES)]
 TREES = [*cases("hierarchical_cross_entropy", {"tree": fl.HuffmanTree(range(9))}, target=classes_of_tree)]
 
 CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH
-CASES += ALIGNMENTS + TREES
+CASES += LINEAR + ALIGNMENTS + TREES
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -230,6 +244,7 @@ LIMITS = {
     "epsilon": "finite and >= 0",
     ("sigmoid_poly1", "epsilon"): "finite",
     ("poly1_cross_entropy", "epsilon"): "finite",
+    ("linear_poly1_cross_entropy", "epsilon"): "finite",
     "gamma": "finite and >= 0",
     "l1_ratio": "in [0, 1]",
     "label_smoothing": "in [0, 1]",
@@ -240,6 +255,7 @@ LIMITS = {
     ("triplet", "p"): ">= 1, or inf",
     "power": "in (1, 2)",
     ("multiclass_hinge", "power"): None,
+    ("linear_multiclass_hinge", "power"): None,
     "q": None,
     "strength": "finite and >= 0",
     "temperature": "finite and > 0",

@@ -112,6 +112,10 @@ def bias(rng, shape, axis):
     return rng.uniform(-3, 3, shape)
 
 
+def missing(rng, shape, axis):
+    """An optional input that the caller does not give: see `Case.problem`."""
+
+
 def frames(rng, shape, axis):
     """Numbers of frames of the sequences of logits (T, N, C), from T / 2 to T; one number for (T, C)."""
     return rng.integers((shape[0] + 1) // 2, shape[0] + 1, shape[1:-1])
@@ -169,3 +173,12 @@ def shape_of(declared, shape, axis):
     if declared.shape == "number":
         return ()
     return tuple(np.delete(shape, axis).tolist()) if declared.shape == "batch" else shape
+
+
+LENGTH = 3  # of the vectors that a linear layer takes
+
+
+def shape_of_layer(declared, shape, axis):
+    """The same for an input of a linear layer, from the shape of its scores, whose last axis is that of the classes."""
+    shapes = {"pred": (*shape[:-1], LENGTH), "rows of classes": (shape[-1], LENGTH), "each class": shape[-1:]}
+    return shapes.get(declared.shape, shape)

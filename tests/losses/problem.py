@@ -83,7 +83,7 @@ class Case:
     @property
     def differentiable(self):
         """The names of the inputs that have a gradient."""
-        return self.declaration.differentiable
+        return tuple(k for k in self.declaration.differentiable if self.inputs[k] is not generators.missing)
 
     @property
     def has_axis(self):
@@ -130,14 +130,20 @@ class Case:
         return self.family in ("batches", "trees")
 
     @property
-    def adds_up_gradients(self):
-        """Whether derivatives need a sum of the losses, or a mean."""
-        return self.family == "trees"
+    def linear(self):
+        """Whether the loss is that of the scores of a linear layer."""
+        return self.family == "linear"
 
     @property
-    def for_all_samples(self):
-        """The names of the arrays that have no axis of samples."""
-        return [x.name for x in self.declaration.inputs if x.shape == "nodes"]
+    def of_samples(self):
+        """The names of the inputs that hold something for each sample."""
+        others = ("rows of classes", "each class", "nodes", "number")
+        return [x.name for x in self.declaration.inputs if x.shape not in others]
+
+    @property
+    def reductions(self):
+        """The reductions that have derivatives. Some gradients are sums over the samples."""
+        return ["mean", "sum"] if self.family in ("linear", "trees") else ["mean", "sum", "none"]
 
     @property
     def methods(self):
@@ -184,7 +190,7 @@ class Case:
             return [0.0, -0.0, 1.0, info.smallest_subnormal, info.tiny, 1e-30, info.eps, 1 - info.eps / 2]
         huge = 1e30 if dtype == np.float32 else 1e300
         numbers = [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, np.inf, -np.inf]
-        if self.of_vectors:  # sums of squares would exceed float64
+        if self.of_vectors or self.linear:  # sums of products would exceed float64
             return numbers
         if self.of_sequences:  # sums of logarithms would swallow all other numbers
             numbers[4:6] = 1e3, -1e3
@@ -208,8 +214,11 @@ class Case:
         rng = np.random.default_rng(seed)
         shape, axis = self.shape_for(shape, axis)
         inputs = {}
+        shape_of = generators.shape_of_layer if self.linear else generators.shape_of
         for declared in self.declaration.inputs:
-            x = np.asarray(self.inputs[declared.name](rng, generators.shape_of(declared, shape, axis), axis))
+            if self.inputs[declared.name] is generators.missing:
+                continue
+            x = np.asarray(self.inputs[declared.name](rng, shape_of(declared, shape, axis), axis))
             inputs[declared.name] = x.astype(dtype) if x.dtype.kind == "f" else x
         options = {k: v(rng, shape, axis).astype(dtype) if callable(v) else v for k, v in self.parameters.items()}
         if self.takes_axis:
@@ -263,6 +272,10 @@ class Problem:
         return self.options.get("axis", -1) % self.pred.ndim if self.case.has_axis else None
 
     @property
+    def classes(self):
+        return len(self.inputs["weight"]) if self.case.linear else self.pred.shape[self.axis]
+
+    @property
     def batch(self):
         """The shape of the unreduced loss."""
         shape = self.pred.shape
@@ -270,32 +283,32 @@ class Problem:
         return without_axis[self.case.sample_axis :]
 
     def value(self, **common):
-        return self.case.loss(*self.inputs.values(), **self.options, **common)
+        return self.case.loss(**self.inputs, **self.options, **common)
 
     def lacks_gradient(self, common):
         """Whether the loss has no derivatives for these arguments, which are right. They are () then."""
-        of_losses = common.get("reduction") == "none" and common.get("normalizer") is None
-        return self.case.adds_up_gradients and of_losses
+        reduction = common.get("reduction", self.case.declaration.reduction)
+        return reduction not in self.case.reductions and common.get("normalizer") is None
 
     def grad(self, **common):
         if self.lacks_gradient(common):
             return ()
-        return self.case.loss.grad(*self.inputs.values(), **self.options, **common)
+        return self.case.loss.grad(**self.inputs, **self.options, **common)
 
     def value_and_grad(self, **common):
         if self.lacks_gradient(common):
             common.pop("out", None)
             return self.value(**common), ()
-        return self.case.loss.value_and_grad(*self.inputs.values(), **self.options, **common)
+        return self.case.loss.value_and_grad(**self.inputs, **self.options, **common)
 
     def grad_and_hess(self, **common):
-        return self.case.loss.grad_and_hess(*self.inputs.values(), **self.options, **common)
+        return self.case.loss.grad_and_hess(**self.inputs, **self.options, **common)
 
     def normalizer(self, **common):
-        return self.case.loss.normalizer(*self.inputs.values(), **self.options, **common)
+        return self.case.loss.normalizer(**self.inputs, **self.options, **common)
 
     def everything(self, **common):
-        """The value, the gradient and the diagonal of the Hessian, which is () if the loss has none."""
+        """The value, the gradient and the diagonal of the Hessian. Each is () if there is none."""
         derivatives = self.grad_and_hess(**common) if self.case.hessian else (self.grad(**common), ())
         return self.value(**common), *derivatives
 
@@ -356,13 +369,13 @@ class Problem:
         return replace(self, inputs={k: x.copy() for k, x in self.inputs.items()})
 
     def each(self, function):
-        """The same with a function applied to every input that has samples, as to take a part of the batch.
+        """The same with a function applied to every input that has an axis of samples, as to take a part of them.
 
         The function sees the axis of samples in the first place.
         """
-        others = self.case.for_all_samples
+        of_samples = self.case.of_samples
         inputs = self.inputs | {self.case.first: self.samples_first(self.pred)}
-        inputs = {k: function(x) if np.ndim(x) and k not in others else x for k, x in inputs.items()}
+        inputs = {k: function(x) if k in of_samples and np.ndim(x) else x for k, x in inputs.items()}
         return replace(self, inputs=inputs | {self.case.first: self.samples_first(inputs[self.case.first])})
 
     def samples_first(self, x):

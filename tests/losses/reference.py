@@ -11,11 +11,12 @@ of the weight (samples, 1) that the target of each sample adds to the denominato
 A loss of vectors is a function of arrays (samples, length), and of labels (samples,) if it takes any. Its losses have
 the shape (samples,). An in-batch loss takes weights too, and returns the derivatives of the weighted sum.
 
-A loss of alignments is a function of the logits of one sequence (frames, classes), and of its labels.
+A loss of a linear layer is that of its scores. A loss of alignments is a function of the logits of one sequence
+(frames, classes), and of its labels.
 
-`elementwise`, `classes`, `terms`, `vectors`, `batches`, `alignments` and `trees` evaluate the definitions of these
-families in a wider type (long double for float64, where it is wider). They add what all losses share: weights, ignored
-samples, reductions and the normalizer.
+`elementwise`, `classes`, `terms`, `vectors`, `batches`, `linear`, `alignments` and `trees` evaluate the definitions of
+these families in a wider type (long double for float64, where it is wider). They add what all losses share: weights,
+ignored samples, reductions and the normalizer.
 
 A result is expected to be right to some units in its last place, unless its definition says what else to measure by:
 `Sized(x, size)` is a result whose error is relative to `size`. Such a result is a difference of numbers of that size, a
@@ -454,6 +455,10 @@ def excesses(z, t, margin):
     excess = np.where((t == 1) | (z == -np.inf), 0, np.maximum(0, r + margin))
     excess = np.where(np.isnan(z + excess).any(axis=1, keepdims=True), np.nan, excess)
     return excess, np.where(excess > 0, np.abs(r) + np.abs(margin), 0)
+
+
+linear_cross_entropy, linear_softmax_focal = cross_entropy, softmax_focal
+linear_poly1_cross_entropy, linear_multiclass_hinge = poly1_cross_entropy, multiclass_hinge
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -937,6 +942,29 @@ def batches(loss, *inputs, sample_weight=None, reduction="mean", normalizer=None
     size_of_value = size * (w if reduction == "none" else scale * w.sum())
     grads, sizes = (tuple(grads), sizes) if len(grads) > 1 else (grads[0], sizes[0])
     return Result(value, grads, (), (size_of_value, sizes, ()))
+
+
+def linear(loss, x, weight, target, bias=None, *, reduction="mean", chunk_bytes=None, **options):
+    """The scores are rounded first, each relative to the sum of the magnitudes of its terms."""
+    dtype = wider(x.dtype)
+    x, weight = np.asarray(x, dtype), np.asarray(weight, dtype)
+    count = 2 if bias is None else 3
+    bias = np.zeros(len(weight), dtype) if bias is None else np.asarray(bias, dtype)
+    with np.errstate(all="ignore"):
+        scores = x @ weight.T + bias
+        of_scores = np.max(np.abs(x) @ np.abs(weight.T) + np.abs(bias), axis=-1, initial=1)
+        value, slopes, _, (size, of_slopes, _) = classes(loss, scores, target, reduction=reduction, **options)
+        steepest = np.max(of_slopes, axis=-1, initial=0)
+        more = np.nan_to_num(steepest * of_scores)
+        size = size + (more if reduction == "none" else more.sum())
+        if reduction == "none":
+            return Result(value, (), (), (size, (), ()))
+        s, flat = slopes.reshape(-1, len(weight)), x.reshape(-1, x.shape[-1])
+        flat = np.where(s.any(axis=1, keepdims=True), flat, 0)  # a sample without any slope is ignored
+        of_s = np.broadcast_to(more.reshape(-1, 1), s.shape)
+        grads = (s @ weight).reshape(x.shape), s.T @ flat, s.sum(axis=0)
+        sizes = (of_s @ np.abs(weight)).reshape(x.shape), of_s.T @ np.abs(flat), of_s.sum(axis=0)
+    return Result(value, grads[:count], (), (size, sizes[:count], ()))
 
 
 def alignments(

@@ -44,6 +44,11 @@ MASKED_WEIGHT = "must not be a masked array"
 MASKED = MASKED_WEIGHT + ": fill it, and give ~mask as sample_weight"
 
 
+def masked_text(name):
+    """What an error says of an argument that is a masked array. The hint is for those that hold samples."""
+    return f"{name} {MASKED_WEIGHT if name.endswith(('weight', 'bias')) else MASKED}"
+
+
 def for_each(cases, condition=lambda case: True):
     """Run a test once for each case that meets a condition."""
     return pytest.mark.parametrize("case", [case for case in cases if condition(case)], ids=str)
@@ -52,6 +57,11 @@ def for_each(cases, condition=lambda case: True):
 def not_in_batch(case):
     """Whether the loss of a sample depends on no other sample."""
     return not case.in_batch
+
+
+def without_products(case):
+    """Whether the loss needs no matrix products: these round, and need memory."""
+    return not case.in_batch and not case.linear
 
 
 each_case = for_each(CASES)
@@ -175,8 +185,8 @@ def differences(problem, function, h=1e-6):
 
 
 def with_reductions_and_weights(case, dtype):
-    """Small problems, each with every reduction, and with weights and without."""
+    """Small problems, each with every reduction that has derivatives, and with weights and without."""
     for problem in case.problems(dtype):
         for weight in (None, problem.weight()):
-            for reduction in REDUCTIONS:
+            for reduction in case.reductions:
                 yield problem, {"reduction": reduction, "sample_weight": weight}

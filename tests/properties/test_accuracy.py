@@ -10,7 +10,7 @@ from tests.losses.cases import CASES, SOFTMAX
 from tests.losses.comparing import assert_close, leaves
 from tests.losses.generators import probabilities
 from tests.losses.problem import levels
-from tests.losses.support import each_independent_case
+from tests.losses.support import for_each, without_products
 
 NO_WIDER = pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is no wider than double")
 TYPES = [pytest.param(np.float32, id="float32"), pytest.param(np.float64, id="float64", marks=NO_WIDER)]
@@ -41,7 +41,7 @@ def well_conditioned(case, dtype):
         yield case.problem(shape, 1, dtype)
 
 
-@each_independent_case  # in a batch, matrix products of NumPy round the similarities first
+@for_each(CASES, without_products)  # products of NumPy round similarities and scores first
 @each_type
 def test_values_and_derivatives(case, dtype):
     # Every option adds a rounding or two, and in float64 the sum over the classes rounds as well.

@@ -21,7 +21,7 @@ def cases_of_labels():
     """The cases with class indices, none of which is ignored; each set of parameters once."""
     cases = {}
     for case in CASES:
-        if case.class_indices and "ignore_index" not in case.parameters:
+        if case.of_classes and case.class_indices and "ignore_index" not in case.parameters:
             case = replace(case, inputs=case.inputs | {"target": labels})
             cases.setdefault(str(case), case)
     return cases.values()

@@ -8,11 +8,11 @@ import pytest
 import fastloss as fl
 from tests.losses.cases import IN_BATCH
 from tests.losses.comparing import like
-from tests.losses.support import ONE_OF_EACH, for_each, peak_of
+from tests.losses.support import ONE_OF_EACH, for_each, peak_of, without_products
 from tests.machine.processes import python
 
 
-@for_each(ONE_OF_EACH, lambda case: not case.in_batch and not case.of_sequences)
+@for_each(ONE_OF_EACH, lambda case: without_products(case) and not case.of_sequences)
 def test_no_temporaries_that_grow(case):
     fl.set_num_threads(2)
 
@@ -33,7 +33,7 @@ def test_no_temporaries_that_grow(case):
         assert big <= small + 4096
 
 
-@for_each(ONE_OF_EACH, lambda case: "target" in case.inputs and not case.in_batch)
+@for_each(ONE_OF_EACH, lambda case: "target" in case.inputs and without_products(case))
 def test_targets_of_other_dtypes_are_not_copied_as_a_whole(case):
     fl.set_num_threads(1)
     n = 2**15

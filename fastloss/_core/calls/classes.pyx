@@ -1,7 +1,6 @@
 """Softmax and margin losses, which have a class axis: from the arguments to the kernel and back."""
 
 cimport numpy as cnp
-from libc.limits cimport INT_MAX
 
 from fastloss._core.calls.kernels import kernels
 from fastloss._core.calls.policy cimport sum_of_weights, threads_for
@@ -27,8 +26,7 @@ def classes(
     axis, batch, shape = class_shape(p, axis)
     if shape[1] == 0:
         raise ValueError(f"pred must have at least one class, and has shape {(<object> p).shape}")
-    if shape[1] > INT_MAX:  # kernels keep the classes of the samples of a tile in vectors of int
-        raise ValueError(f"pred must have at most {INT_MAX} classes, not {shape[1]}")
+    checks.check_classes(shape[1], "pred")
     given, ignore_index = class_target(target, p, batch, ignore_index, declaration.takes_probabilities)
     cdef bint has_labels = cnp.PyArray_NDIM(given) < cnp.PyArray_NDIM(p)
     computed_in = checks.computed_in((<object> p).dtype)

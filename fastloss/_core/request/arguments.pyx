@@ -98,8 +98,13 @@ cdef tuple outer_length_inner(cnp.ndarray x, int axis):
     return outer, cnp.PyArray_DIM(x, axis), inner
 
 
-cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index, bint takes_probabilities):
-    """The target, and ignore_index. Class indices have the shape of the batch, probabilities that of pred."""
+cdef tuple class_target(
+    target, cnp.ndarray pred, tuple batch, ignore_index, bint takes_probabilities, bint any_axis=True
+):
+    """The target, and ignore_index. Class indices have the shape of the batch, probabilities that of pred.
+
+    `any_axis` says whether the loss has a parameter for the class axis.
+    """
     cdef cnp.ndarray array = real(target, "target")
     cdef bint has_labels = (<object> array).shape == batch
     # np.asarray([]) has dtype float64, so an empty list cannot show that it holds class indices.
@@ -107,7 +112,7 @@ cdef tuple class_target(target, cnp.ndarray pred, tuple batch, ignore_index, bin
         array = np.zeros(batch, np.int64)
     has_labels = has_labels and cnp.PyArray_ISINTEGER(array)
     if not has_labels and not (takes_probabilities and cnp.PyArray_SAMESHAPE(array, pred)):
-        checks.raise_not_for_classes(array, target, pred, batch, takes_probabilities)
+        checks.raise_not_for_classes(array, target, pred, batch, takes_probabilities, any_axis)
     ignore_index = checks.integer(ignore_index, "ignore_index")
     if ignore_index >= 0 and not has_labels:
         raise ValueError("ignore_index goes with class indices, and target holds probabilities")

@@ -23,7 +23,7 @@ LOADABLE = frozenset("?bBhHiIlLqQefd")
 
 def array(x: ArrayLike, name: str) -> NDArray[Any]:
     if isinstance(x, np.ma.MaskedArray):
-        hint = "" if name.endswith("weight") else ": fill it, and give ~mask as sample_weight"
+        hint = "" if name.endswith(("weight", "bias")) else ": fill it, and give ~mask as sample_weight"
         raise TypeError(f"{name} must not be a masked array{hint}")
     try:
         result = np.asarray(x)
@@ -89,11 +89,17 @@ def floating(x: ArrayLike, name: str) -> NDArray[Any]:
     return contiguous(x, x.dtype.newbyteorder("="))
 
 
-def real(x: ArrayLike, name: str) -> NDArray[Any]:
-    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to float64."""
+def real_as_it_lies(x: ArrayLike, name: str) -> NDArray[Any]:
+    """A real input of any dtype and any layout."""
     given, x = x, array(x, name)
     if x.dtype.kind not in "biuf" and not is_bfloat16(x.dtype):
         raise TypeError(f"{name} must be real (bool, integer or float), not {dtype_of(given, name)}")
+    return x
+
+
+def real(x: ArrayLike, name: str) -> NDArray[Any]:
+    """A real input of any dtype. The kernels load most of them tile by tile; the others are converted to float64."""
+    x = real_as_it_lies(x, name)
     loadable = x.dtype.char in LOADABLE or x.dtype.kind == "V"
     return contiguous(x, x.dtype.newbyteorder("=") if loadable else FLOAT64)
 
@@ -173,6 +179,13 @@ def integer(x: Any, name: str) -> int:
     return value
 
 
+def at_least_1(x: Any, name: str) -> int:
+    value = integer(x, name)
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
 def raise_not_leading(weight: NDArray[Any], shape: tuple[int, ...]) -> NoReturn:
     """Raise the error for sample weights whose shape is not the leading axes of the loss."""
     raise ValueError(
@@ -215,14 +228,17 @@ def class_labels(x: ArrayLike, name: str, n: int) -> NDArray[Any]:
 
 
 def raise_not_for_classes(
-    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool
+    target: NDArray[Any], given: ArrayLike, pred: NDArray[Any], batch: tuple[int, ...], allowed: bool, any_axis: bool
 ) -> NoReturn:
-    """Raise the error for a target that is neither class indices nor, where these are allowed, probabilities."""
+    """Raise the error for a target that is neither class indices nor, where these are allowed, probabilities.
+
+    `any_axis` says whether the loss has a parameter for the class axis.
+    """
     if target.shape == batch:
         dtype = dtype_of(given, "target")
         raise TypeError(f"target must hold class indices of an integer dtype in shape {batch}, not {dtype}")
     or_probabilities = f" or {pred.shape} (probabilities)" if allowed else ""
-    axes = range(pred.ndim) if target.dtype.kind in "iu" else ()
+    axes = range(pred.ndim) if any_axis and target.dtype.kind in "iu" else ()
     others = [f"axis={k}" for k in axes if target.shape == pred.shape[:k] + pred.shape[k + 1 :]]
     hint = f": it would fit {' or '.join(others)}" if others else ""
     raise ValueError(f"target must have shape {batch} (class indices){or_probabilities}, not {target.shape}{hint}")
@@ -235,15 +251,37 @@ def check_elements(x: NDArray[Any], domain: Domain, name: str, given: NDArray[An
         raise_first(given, bad, name, EXPECTED[domain])
 
 
+def each_class(x: ArrayLike, name: str, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A number for each class, in one dtype."""
+    given = real(x, name)
+    if given.shape != (classes,):
+        raise ValueError(f"{name} must have shape {(classes,)}, not {given.shape}")
+    return contiguous(given, dtype)
+
+
 def class_weights(x: ArrayLike, classes: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if isinstance(x, (str, Mapping)):  # scikit-learn and Keras take such
         raise TypeError(f"class_weight must be an array of {classes} weights in class order, not {type_name(x)}")
     given = real(x, "class_weight")
-    if given.shape != (classes,):
-        raise ValueError(f"class_weight must have shape {(classes,)}, not {given.shape}")
-    weight = contiguous(given, dtype)
+    weight = each_class(given, "class_weight", classes, dtype)
     check_elements(weight, Domain.WEIGHT, "class_weight", given)
     return weight
+
+
+def rows_of_classes(x: ArrayLike, name: str, length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A matrix with a row of this length for each class, in one dtype. It is C- or Fortran-contiguous."""
+    given = real_as_it_lies(x, name)
+    if given.ndim != 2 or given.shape[1] != length or len(given) == 0:
+        raise ValueError(f"{name} must have shape (C, {length}): rows as long as the vectors in x, not {given.shape}")
+    check_classes(len(given), name)
+    with np.errstate(all="ignore"):
+        return np.require(given, dtype, ["A", "F" if given.flags.f_contiguous else "C"])
+
+
+def check_classes(classes: int, name: str) -> None:
+    """Raise ValueError if there are too many classes. Kernels keep those of the samples of a tile in vectors of int."""
+    if classes >= 2**31:
+        raise ValueError(f"{name} must have at most {2**31 - 1} classes, not {classes}")
 
 
 def along_axis(

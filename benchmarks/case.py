@@ -54,7 +54,7 @@ ORDINARY: dict[str, Callable[[Arrays, int], Arrays]] = {
 @dataclass(frozen=True)
 class Case:
     loss: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of the first input. For a linear layer: samples, length of their vectors, classes
     dtype: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
     allocate: bool = False  # return a new gradient even if the case is large
@@ -70,6 +70,8 @@ class Case:
 
     @property
     def size(self) -> int:
+        if self.declaration.family == "linear":  # scores
+            return self.shape[0] * self.shape[-1]
         return math.prod(self.shape)
 
     @property
@@ -88,8 +90,8 @@ class Case:
 
     @property
     def differentiable(self) -> tuple[int, ...]:
-        """The positions of the inputs that have a gradient."""
-        return tuple(i for i, x in enumerate(self.declaration.inputs) if x.differentiable)
+        """The positions of the inputs that have a gradient. Optional inputs are not given."""
+        return tuple(i for i, x in enumerate(self.declaration.inputs) if x.differentiable and not x.optional)
 
     @property
     def period(self) -> int:
@@ -120,6 +122,10 @@ class Case:
             return self._vectors_and_tree(rng)
         if self.declaration.family == "alignments":
             return self._sequences(rng)
+        if self.declaration.family == "linear":
+            samples, length, classes = self.shape
+            x, weight = (rng.standard_normal((n, length)).astype(self.dtype) for n in (samples, classes))
+            return x, weight / weight.dtype.type(math.sqrt(length)), rng.integers(classes, size=samples)
         shape = (self.period,) if self.elementwise else self.shape
         values = tuple(self._values(rng, x, shape) for x in inputs)
         values = ORDINARY.get(self.loss, lambda x, axis: x)(values, self.axis)

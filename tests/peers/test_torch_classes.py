@@ -227,3 +227,36 @@ def test_nan_in_a_margin_loss_against_torch(torch):
     assert torch.nn.functional.multi_margin_loss(torch.tensor(z), torch.tensor([1])).item() == 0
     value, grad = fl.multiclass_hinge.value_and_grad(z, [1])
     assert np.isnan(value) and np.isnan(grad).all()
+
+
+@each_reduction
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.filterwarnings("ignore:.*linear_cross_entropy")  # where the chunked way lacks an option, it says so
+def test_linear_cross_entropy_like_torch(torch, reduction, chunked):
+    """Both ways of PyTorch: all scores at once, and chunks of them."""
+    theirs = torch.nn.functional.linear_cross_entropy
+    n, d, c = 50, 6, 9
+    x, weight, bias = random(n, d), random(c, d, seed=1), random(c, seed=2)
+    rng = np.random.default_rng(0)
+    label, of_class = rng.integers(0, c, n), rng.uniform(0.5, 3, c)
+    holes = np.where(rng.random(n) < 0.3, -100, label)
+    probabilities = rng.dirichlet(np.ones(c), n)
+    for target in (label, holes, probabilities):
+        for options in ({}, {"label_smoothing": 0.2}, {"class_weight": of_class}):
+            if target is probabilities and "class_weight" in options and reduction == "mean":
+                continue  # PyTorch divides by the number of samples: see above
+            common = {"bias": bias, "reduction": reduction} | options
+            if reduction == "none":  # PyTorch's gradients are those of the sum
+                grads = fl.linear_cross_entropy.grad(x, weight, target, **common | {"reduction": "sum"})
+                ours = fl.linear_cross_entropy(x, weight, target, **common), grads
+            else:
+                ours = fl.linear_cross_entropy.value_and_grad(x, weight, target, **common)
+
+            def layer(x, w, b, t, reduction=reduction, options=options):
+                more = {"label_smoothing": options.get("label_smoothing", 0.0)}
+                if "class_weight" in options:
+                    more["weight"] = torch.tensor(of_class)
+                chunks = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=16) if chunked else None
+                return theirs(x, w, t, linear_bias=b, reduction=reduction, options=chunks, **more)
+
+            assert_agree(ours, torch_value_and_grad(torch, layer, x, weight, bias, target, by=(0, 1)), 200)

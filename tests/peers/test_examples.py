@@ -1,0 +1,22 @@
+"""The examples run, and give what other libraries give."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def run():
+    """Run the function `main` of an example."""
+    if not EXAMPLES.exists():
+        pytest.skip("the examples are not here")
+    return lambda name: runpy.run_path(str(EXAMPLES / name))["main"]()
+
+
+def test_the_linear_classifier_has_the_coefficients_of_sklearn(run):
+    pytest.importorskip("scipy")
+    pytest.importorskip("sklearn")
+    assert run("linear_classifier.py") < 1e-4

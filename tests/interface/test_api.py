@@ -18,7 +18,7 @@ COMMON = {"sample_weight": None, "reduction": "mean", "normalizer": None, "out":
 
 def test_public_names():
     modules = [x for x in vars(fl).values() if inspect.ismodule(x) and hasattr(x, "__all__")]
-    assert len(modules) == 11
+    assert len(modules) == 12
     assert len(set(fl.__all__)) == len(fl.__all__)
     for module in modules:
         assert sorted(module.__all__) == module.__all__ and set(module.__all__) <= set(fl.__all__)

@@ -287,8 +287,8 @@ class Problem:
 
     def lacks_gradient(self, common):
         """Whether the loss has no derivatives for these arguments, which are right. They are () then."""
-        reduction = common.get("reduction", self.case.declaration.reduction)
-        return reduction not in self.case.reductions and common.get("normalizer") is None
+        of_losses = common.get("reduction") == "none" and common.get("normalizer") is None
+        return of_losses and "none" not in self.case.reductions
 
     def grad(self, **common):
         if self.lacks_gradient(common):

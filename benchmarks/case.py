@@ -90,8 +90,13 @@ class Case:
 
     @property
     def differentiable(self) -> tuple[int, ...]:
-        """The positions of the inputs that have a gradient. Optional inputs are not given."""
-        return tuple(i for i, x in enumerate(self.declaration.inputs) if x.differentiable and not x.optional)
+        """The positions of the inputs that have a gradient."""
+        return tuple(i for i, x in enumerate(self.inputs) if x.differentiable)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs of the loss but for optional ones."""
+        return tuple(x for x in self.declaration.inputs if not x.optional)
 
     @property
     def period(self) -> int:
@@ -115,7 +120,7 @@ class Case:
     def data(self) -> Arrays:
         """The inputs, drawn from their domains. Class indices and labels of samples are integers."""
         rng = np.random.default_rng(0)
-        inputs = self.declaration.inputs
+        inputs = self.inputs
         if self.declaration.family == "batches":
             return self._vectors_and_labels(rng, inputs)
         if self.declaration.family == "trees":
@@ -126,6 +131,8 @@ class Case:
             samples, length, classes = self.shape
             x, weight = (rng.standard_normal((n, length)).astype(self.dtype) for n in (samples, classes))
             return x, weight / weight.dtype.type(math.sqrt(length)), rng.integers(classes, size=samples)
+        if self.declaration.family == "chains":
+            return self._tagged_sequences(rng)
         shape = (self.period,) if self.elementwise else self.shape
         values = tuple(self._values(rng, x, shape) for x in inputs)
         values = ORDINARY.get(self.loss, lambda x, axis: x)(values, self.axis)
@@ -168,6 +175,12 @@ class Case:
         classes = self.options["tree"].classes
         x, node_weight = (rng.standard_normal((n, length)) / length**0.25 for n in (samples, classes - 1))
         return x.astype(self.dtype), node_weight.astype(self.dtype), rng.integers(classes, size=samples)
+
+    def _tagged_sequences(self, rng: np.random.Generator) -> Arrays:
+        """Emissions, tags and transitions."""
+        *batch, tags = self.shape
+        emissions, transitions = rng.standard_normal(self.shape), rng.standard_normal((tags, tags))
+        return emissions.astype(self.dtype), rng.integers(tags, size=batch), transitions.astype(self.dtype)
 
     def outputs(self, inputs: Arrays) -> Any:
         """Memory for the gradient, or for a tuple of gradients, touched once."""

@@ -7,7 +7,9 @@ from typing import ClassVar, Literal
 
 from fastloss._core.request.domains import Domain
 
-Shape = Literal["pred", "leading", "batch", "classes", "number", "rows of classes", "each class", "nodes", "own"]
+Shape = Literal[
+    "pred", "leading", "batch", "classes", "number", "rows of classes", "each class", "nodes", "model", "own"
+]
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,9 @@ class Input:
     `shape` is "pred" for the shape of the first input, "leading" for that shape or some of its leading axes, "batch"
     for the shape of the unreduced loss, and "number" for a scalar. "classes" stands for class indices in the shape of
     the unreduced loss; a loss may allow probabilities in the shape of `pred` instead. "rows of classes" is a matrix
-    with a row for each class, "each class" a vector of numbers, "nodes" a matrix with a row for each inner node of a
-    tree, and "own" a shape that the family knows. An `optional` input may be None.
+    with a row for each class, "each class" a vector of numbers, and "nodes" a matrix with a row for each inner node of
+    a tree. "own" is a shape that the family knows, and "model" such a shape without an axis of samples: all samples
+    share this input. An `optional` input may be None.
     """
 
     name: str
@@ -180,3 +183,19 @@ class Trees(Declaration):
 
     family = "trees"
     hessian: bool = False
+
+
+@dataclass(frozen=True)
+class Chains(Declaration):
+    """A loss of sequences of tags. Scores of single tags, and of pairs of neighbours, add up to the score of a path."""
+
+    family = "chains"
+    hessian: bool = False
+    inputs: tuple[Input, ...] = (
+        Input("emissions", differentiable=True),
+        Input("tags", shape="own"),
+        Input("transitions", differentiable=True, shape="model"),
+        Input("lengths", shape="own", optional=True),
+        Input("start", differentiable=True, shape="model", optional=True),
+        Input("end", differentiable=True, shape="model", optional=True),
+    )

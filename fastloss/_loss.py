@@ -293,7 +293,7 @@ def loss(declaration: Declaration) -> Callable[[Callable[Concatenate[int, P], An
 
 def documentation(declaration: Declaration, own: str) -> str:
     """Add to the docstring of a loss what its declaration says: the common parameters, the results and the errors."""
-    inputs = [f"`{x.name}`{' (if given)' if x.optional else ''}" for x in declaration.inputs if x.differentiable]
+    inputs = [f"`{x.name}`{' (if given)' * x.optional}" for x in declaration.inputs if x.differentiable]
     if len(inputs) == 1:
         gradient = f"The gradient has the shape and dtype of {inputs[0]}."
         results = "the gradient and the diagonal of the Hessian"

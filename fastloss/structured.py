@@ -3,6 +3,8 @@
 * A sequence of frames against a shorter sequence of labels, with no alignment known: `ctc`.
 * One of many classes, at a cost that grows with the logarithm of their number: `hierarchical_cross_entropy`, on the
   tree that `HuffmanTree` builds.
+* A tag for each step of a sequence: `linear_chain_crf` for probabilities, `structured_hinge` for a margin. `viterbi`
+  finds the best tags.
 
 The arguments `sample_weight`, `reduction`, `normalizer` and `out` are those of every loss: see `fastloss.Loss`.
 """
@@ -13,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastloss._core.calls import trees
+from fastloss._core.calls import chains, trees
 from fastloss._core.calls.alignments import alignments
+from fastloss._core.request.arguments import number
 from fastloss._core.request.checks import flag
-from fastloss._declaration import Alignments, Input, Trees
+from fastloss._declaration import Alignments, Chains, Input, Trees
 from fastloss._loss import loss
 
 if TYPE_CHECKING:
@@ -26,7 +29,14 @@ if TYPE_CHECKING:
 
     from fastloss._loss import Common
 
-__all__ = ["HuffmanTree", "ctc", "hierarchical_cross_entropy"]
+__all__ = [
+    "HuffmanTree",
+    "ctc",
+    "hierarchical_cross_entropy",
+    "linear_chain_crf",
+    "structured_hinge",
+    "viterbi",
+]
 
 CTC = Alignments(
     "ctc",
@@ -325,3 +335,239 @@ def hierarchical_cross_entropy(
     """
     sparse = flag(sparse, "sparse")
     return trees.trees(HIERARCHICAL_CROSS_ENTROPY, outputs, x, node_weight, target, tree, common, sparse)
+
+
+LINEAR_CHAIN_CRF = Chains("linear_chain_crf")
+
+
+@loss(LINEAR_CHAIN_CRF)
+def linear_chain_crf(
+    outputs: int,
+    /,
+    emissions: ArrayLike,
+    tags: ArrayLike,
+    transitions: ArrayLike,
+    *,
+    lengths: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+    end: ArrayLike | None = None,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Negative log-likelihood of a linear-chain conditional random field (CRF): one loss for each sequence of tags.
+
+    Use it to tag the steps of a sequence if neighbouring tags depend on each other: parts of speech, named entities.
+    `viterbi` finds the best tags of a trained model. For a margin instead of probabilities take `structured_hinge`; if
+    the tags are independent, take `cross_entropy` of `emissions`.
+
+    The score of a path y_1, ..., y_T of tags is the sum of its emissions and of its transitions::
+
+        score(y) = start[y_1] + sum_t emissions[t, y_t] + sum_t transitions[y_{t-1}, y_t] + end[y_T]
+        loss     = log(sum over all paths y of exp(score(y))) - score(tags)
+
+    The loss is not divided by the length of the sequence.
+
+    Parameters
+    ----------
+    emissions : array_like
+        Scores of each tag at each step, (N, T, K), half precision, float32 or float64. The unreduced loss has shape
+        (N,). There may be more leading axes, or none for a single sequence: (T, K).
+    tags : array_like
+        The right tags, of any integer dtype, in the shape of `emissions` without its last axis: numbers in [0, K).
+    transitions : array_like
+        Scores of neighbours, (K, K): ``transitions[i, j]`` is for tag i followed by tag j. -inf forbids a move.
+    lengths : array_like, optional
+        The number of steps of each sequence, of any integer dtype, in the shape of the unreduced loss: numbers in
+        [0, T]. All sequences have T steps without it. Steps behind the end are ignored: `emissions` and `tags` may hold
+        anything there, and the gradient is 0.
+    start : array_like, optional
+        Scores of the first tag of a sequence, (K,).
+    end : array_like, optional
+        Scores of its last tag, (K,).
+
+    Notes
+    -----
+    * Mean: the denominator is the sum of `sample_weight`, or N if there are no weights.
+    * The gradients are a tuple: those with respect to `emissions` and `transitions`, and then those with respect to
+      `start` and `end` as far as these are given.
+    * Gradient: with respect to an emission it is the probability of this tag at this step, minus 1 if the tag is the
+      right one. With respect to a transition it is the expected number of such moves minus their number in `tags`,
+      summed over the sequences.
+    * ``reduction="none"`` gives the losses. It has no gradients, because those of `transitions` are sums over the
+      sequences.
+    * A sequence of length 0 has the loss 0 and the gradient 0, and counts in the mean.
+    * Infinite scores: -inf excludes paths, without NaN as long as one path is left. If `tags` is an excluded path, the
+      loss is inf, and the gradient is as above. Without any path, or with a score of +inf, both are NaN.
+    * A sequence with weight 0 is ignored, with its tags and its length.
+    * Accuracy: everything is computed in float64 and rounded once. The range of the scores does not matter. Errors are
+      relative to the size of the differences between scores, so a loss below 1e-14 can be 0.
+    * Work: T K^2 multiplications, and T K exponentials, for a sequence. Where scores differ by more than 640 the
+      exponentials can become T K^2.
+    * Memory: for each thread, three float64 arrays in the shape of one sequence, with K rounded up to a multiple
+      of 32. For the gradient of `transitions`, up to 64 float64 copies of it: 4 MB, or 8 copies if these take more.
+
+    References
+    ----------
+    J. Lafferty, A. McCallum and F. Pereira, Conditional Random Fields: Probabilistic Models for Segmenting and Labeling
+    Sequence Data, ICML 2001.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> emissions = np.array([[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], [[0.0, 1.0], [0.5, 0.0], [0.0, 0.0]]])
+    >>> tags, transitions = np.array([[0, 1, 1], [1, 0, 0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> fl.linear_chain_crf(emissions, tags, transitions, lengths=[3, 2], reduction="none").round(4)
+    array([1.1961, 1.3537])
+    >>> value, (of_emissions, of_transitions) = fl.linear_chain_crf.value_and_grad(
+    ...     emissions, tags, transitions, lengths=[3, 2])
+    >>> of_transitions.round(4)
+    array([[ 0.2684, -0.2411],
+           [-0.2493,  0.2221]])
+    >>> best, score = fl.viterbi(emissions, transitions, lengths=[3, 2])
+    >>> best
+    array([[0, 1, 1],
+           [1, 1, 0]])
+    """
+    return chains.chains(LINEAR_CHAIN_CRF, outputs, emissions, tags, transitions, lengths, start, end, (), common)
+
+
+STRUCTURED_HINGE = Chains("structured_hinge")
+
+
+@loss(STRUCTURED_HINGE)
+def structured_hinge(
+    outputs: int,
+    /,
+    emissions: ArrayLike,
+    tags: ArrayLike,
+    transitions: ArrayLike,
+    *,
+    lengths: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+    end: ArrayLike | None = None,
+    margin: float = 1.0,
+    **common: Unpack[Common],
+) -> Any:
+    r"""Structured hinge loss of sequences of tags: the right path must beat each other path by a margin per wrong tag.
+
+    Use it to train a tagger whose best path matters and whose probabilities do not: a structured support vector
+    machine, or a structured perceptron with ``margin=0``. For probabilities take `linear_chain_crf`.
+
+    The score of a path is that of `linear_chain_crf`. wrong(y) is the number of steps at which y differs from `tags`::
+
+        loss = max over all paths y of (score(y) + margin wrong(y)) - score(tags)
+
+    The maximum is found by `viterbi` with the margin added to the emissions of wrong tags. The loss is never negative.
+
+    Parameters
+    ----------
+    emissions : array_like
+        Scores of each tag at each step, (N, T, K), half precision, float32 or float64. The unreduced loss has shape
+        (N,). There may be more leading axes, or none for a single sequence: (T, K).
+    tags : array_like
+        The right tags, of any integer dtype, in the shape of `emissions` without its last axis: numbers in [0, K).
+    transitions : array_like
+        Scores of neighbours, (K, K): ``transitions[i, j]`` is for tag i followed by tag j. -inf forbids a move.
+    lengths : array_like, optional
+        The number of steps of each sequence, of any integer dtype. See `linear_chain_crf`.
+    start : array_like, optional
+        Scores of the first tag of a sequence, (K,).
+    end : array_like, optional
+        Scores of its last tag, (K,).
+    margin : float, default 1.0
+        A finite number: by how much the score of a path must be lower for each wrong tag.
+
+    Notes
+    -----
+    * Mean: the denominator is the sum of `sample_weight`, or N if there are no weights.
+    * The gradients are a tuple as in `linear_chain_crf`, and ``reduction="none"`` has none.
+    * Gradient: it is a subgradient. Let y be the path of the maximum. The gradient with respect to an emission is
+      [this is the tag of y] - [this is the right tag]. With respect to a transition it is the number of such moves in
+      y minus their number in `tags`. Where the loss is 0 the gradient is 0.
+    * Ties: of the best paths, y is the one with the smallest last tag; of these, the one with the smallest tag before
+      it, and so on. It is the same at each CPU level.
+    * Special values: a sequence of length 0 has the loss 0. If `tags` is a path that -inf excludes, the loss is inf,
+      and the gradient is as above. Without any path, the loss and its gradient are NaN.
+    * Accuracy: everything is computed in float64 and rounded once.
+    * Work: T K^2 additions and comparisons for a sequence.
+    * Memory: a third of what `linear_chain_crf` needs for a sequence, and the same for `transitions`.
+
+    References
+    ----------
+    B. Taskar, C. Guestrin and D. Koller, Max-Margin Markov Networks, NIPS 2003.
+    I. Tsochantaridis, T. Joachims, T. Hofmann and Y. Altun, Large Margin Methods for Structured and Interdependent
+    Output Variables, JMLR 2005.
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> emissions, transitions = np.array([[[2.0, 0.0], [0.0, 1.5], [1.0, 0.0]]]), np.zeros((2, 2))
+    >>> tags = np.array([[0, 1, 1]])
+    >>> value, (of_emissions, of_transitions) = fl.structured_hinge.value_and_grad(emissions, tags, transitions)
+    >>> value
+    2.0
+    >>> of_emissions
+    array([[[ 0.,  0.],
+            [ 0.,  0.],
+            [ 1., -1.]]])
+    >>> of_transitions
+    array([[ 0.,  0.],
+           [ 1., -1.]])
+    """
+    parameters = (number(margin, "margin"),)
+    return chains.chains(
+        STRUCTURED_HINGE, outputs, emissions, tags, transitions, lengths, start, end, parameters, common
+    )
+
+
+def viterbi(
+    emissions: ArrayLike,
+    transitions: ArrayLike,
+    *,
+    lengths: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+    end: ArrayLike | None = None,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    r"""Find the tags with the highest score of each sequence, and this score.
+
+    Use it to predict with a model that `linear_chain_crf` or `structured_hinge` has trained. The score of a path is
+    that of `linear_chain_crf`::
+
+        tags = argmax over all paths y of score(y)
+
+    Parameters
+    ----------
+    emissions, transitions, lengths, start, end
+        As in `linear_chain_crf`.
+
+    Returns
+    -------
+    tags : ndarray
+        The best tags, int64, in the shape of `emissions` without its last axis. They are 0 behind the end of a
+        sequence.
+    scores : ndarray
+        Their score, in the dtype of `emissions` and the shape of the unreduced loss. It is 0 for a sequence of length
+        0, and -inf if every path is excluded.
+
+    Notes
+    -----
+    * Ties: of the best paths, it is the one with the smallest last tag; of these, the one with the smallest tag before
+      it, and so on.
+    * A NaN among the scores of a sequence makes its score NaN. Its tags are numbers in [0, K) without a meaning.
+    * Sums are in float64, and the score is rounded once.
+
+    References
+    ----------
+    A. J. Viterbi, Error Bounds for Convolutional Codes and an Asymptotically Optimum Decoding Algorithm, IEEE
+    Transactions on Information Theory 13 (1967).
+
+    Examples
+    --------
+    >>> import numpy as np, fastloss as fl
+    >>> emissions = np.array([[[2.0, 0.0], [0.0, 1.5], [1.0, 0.0]]])
+    >>> fl.viterbi(emissions, np.zeros((2, 2)))
+    (array([[0, 1, 0]]), array([4.5]))
+    >>> fl.viterbi(emissions, np.array([[0.0, -np.inf], [0.0, 0.0]]))
+    (array([[0, 0, 0]]), array([3.]))
+    """
+    tags, scores = chains.viterbi(emissions, transitions, lengths, start, end)
+    return tags, scores

@@ -177,6 +177,28 @@ def _batch_hard_triplet(z: Any, labels: Any) -> Any:
     return jnp.mean(relu(jnp.linalg.norm(z - z[far], axis=1) - jnp.linalg.norm(z - z[near], axis=1) + 1))
 
 
+def _score(e: Any, tags: Any, a: Any) -> Any:
+    return jnp.sum(_of_label(e, tags), -1) + jnp.sum(a[tags[:, :-1], tags[:, 1:]], -1)
+
+
+def _best_ends(e: Any, a: Any, reduce: Callable[..., Any]) -> Any:
+    """The scores of paths (N, K) by their last tag, reduced over the tags before."""
+
+    def step(alpha: Any, e_t: Any) -> tuple[Any, None]:
+        return reduce(alpha[:, :, None] + a, 1) + e_t, None
+
+    return jax.lax.scan(step, e[:, 0], jnp.swapaxes(e[:, 1:], 0, 1))[0]
+
+
+def _linear_chain_crf(e: Any, tags: Any, a: Any) -> Any:
+    return jnp.mean(logsumexp(_best_ends(e, a, logsumexp), 1) - _score(e, tags, a))
+
+
+def _structured_hinge(e: Any, tags: Any, a: Any) -> Any:
+    with_margin = e + 1 - jax.nn.one_hot(tags, e.shape[2])
+    return jnp.mean(jnp.max(_best_ends(with_margin, a, jnp.max), 1) - _score(e, tags, a))
+
+
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": lambda p, t: jnp.mean((p - t) ** 2),
     "mae": lambda p, t: jnp.mean(jnp.abs(p - t)),
@@ -241,6 +263,8 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "cosine_distance": lambda p, t: 1 - jnp.mean(_cosine(p, t)),
     "margin_ranking": lambda x, y, t: jnp.mean(relu(t * (y - x))),
     "hinge_embedding": lambda x, t: jnp.mean(jnp.where(t > 0, x, relu(1 - x))),
+    "linear_chain_crf": _linear_chain_crf,
+    "structured_hinge": _structured_hinge,
 }
 
 

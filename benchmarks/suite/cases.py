@@ -22,6 +22,7 @@ SHAPES: dict[str, Shapes] = {
     "linear": ((16, 32, 10), (1024, 128, 1000), (2048, 512, 32_000)),
     "trees": ((32, 128), (1024, 128), (32768, 128)),
     "alignments": ((20, 4, 10), (200, 64, 64), (1000, 64, 64)),
+    "chains": ((4, 8, 5), (256, 64, 32), (2048, 128, 20)),
 }
 IMAGES = (4, 21, 256, 256)  # with the classes along axis 1
 TREE = HuffmanTree([1 / k for k in range(1, 100_001)])  # of words, by Zipf's law

@@ -82,7 +82,9 @@ class Call:
         batch = np.delete(np.array(whole), self.axis) if self.case.has_axis else whole
         whole = batch if self.case.linear else whole
         inputs = problem.inputs
-        if not self.case.of_sequences:
+        if self.case.of_chains:
+            inputs = problem.each(lambda x: x[tuple(batch)]).inputs
+        elif not self.case.of_sequences:
             inputs = problem.each(lambda x: x[tuple((batch if x.dtype.kind == "i" else whole)[: x.ndim])]).inputs
         last = {} if self.case.has_axis else {k: x[: self.shape[-1]] for k, x in problem.options.items() if np.ndim(x)}
         if self.special:
@@ -170,10 +172,12 @@ def counting(problem, weight):
 def hide(problem, arguments):
     """Write nonsense into what has weight 0."""
     counts = counting(problem, arguments["sample_weight"])
-    for name in problem.case.of_samples:
+    for name in (k for k in problem.inputs if k in problem.case.of_samples):
         x, here = problem.inputs[name], counts
         if problem.case.of_sequences and x.ndim > counts.ndim:
             here = np.broadcast_to(np.expand_dims(counts, -1), x.shape)
+        elif problem.case.of_chains:
+            here = counts.reshape(counts.shape + (1,) * max(0, x.ndim - counts.ndim))
         elif x.ndim > counts.ndim:
             here = np.broadcast_to(np.expand_dims(counts, problem.axis), x.shape)
         elif x.ndim < counts.ndim:  # an element for several losses

@@ -105,7 +105,7 @@ def calls(draw, names=tuple(LOSSES)):
     shape, axis = draw(shapes(case, int(case.has_axis or bool(arrays))))
     dtype = draw(st.sampled_from(FLOATS))
     specials = [*map(float, case.specials(np.float64 if dtype == "float64" else np.float32)), math.nan]
-    anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and case.inputs[x.name] is real]
+    anything = [x.name for x in case.declaration.inputs if x.domain == Domain.ANY and case.inputs.get(x.name) is real]
     method = draw(st.sampled_from(case.ways))
     gradients = case.differentiable * {"value": 0, "normalizer": 0, "grad_and_hess": 2}.get(method, 1)
     reduction = draw(st.sampled_from(case.reductions if gradients else REDUCTIONS))

@@ -44,7 +44,8 @@ def test_declaration(name):
     optional = [x.name for x in loss.declaration.inputs if x.optional]
     assert loss.declaration.name == name
     assert list(parameters)[: len(inputs)] == inputs
-    assert all(parameters[k].default is inspect.Parameter.empty for k in inputs)
+    for x in loss.declaration.inputs:
+        assert parameters[x.name].default is (None if x.optional else inspect.Parameter.empty)
     assert loss.declaration.inputs[0].differentiable and loss.declaration.inputs[0].shape == "pred"
     assert all(parameters[k].default is None for k in optional)
     assert set(loss.declaration.differentiable) <= {*inputs, *optional}

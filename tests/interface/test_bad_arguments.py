@@ -127,7 +127,7 @@ def check(call, name, what):
             text = str(error)
             # If a value is right by itself, others may not fit.
             fits = what in RIGHT_FOR_SOME or (name, what) == ("ignore_index", "None")
-            named = r"axis|labels|target|class_weight|node_weight" if fits else name
+            named = r"axis|labels|target|class_weight|node_weight|tags|transitions|lengths" if fits else name
             assert re.search(rf"\b({name}|{named})\b", text), f"{name} = {what}: {text}"
             assert not re.search(r"np\.\w+\(|NoneType|<\w+\.\w+ object", text), f"{name} = {what}: {text}"
             assert len(text) < 300, f"{name} = {what}: {text}"

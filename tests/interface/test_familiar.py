@@ -153,6 +153,8 @@ def test_hint_for_masked_arrays(case):
         mask = masked.mask
         if case.of_sequences:
             mask = (problem.samples_first(mask) if name == case.first else mask).reshape(*problem.batch, -1).any(1)
+        elif case.of_chains:
+            mask = mask.any(tuple(range(len(problem.batch), mask.ndim)))
         elif case.has_axis and x.shape != problem.batch:
             mask = mask.any(problem.axis)
         if problem.batch[: mask.ndim] == mask.shape:

@@ -18,14 +18,21 @@ from .generators import (
     generator_of,
     labels,
     labels_some_ignored,
+    lengths,
     level_of_last_axis,
     log_probabilities,
-    missing,
+    moves,
+    moves_far_apart,
+    moves_that_rise,
     numbers_of_labels,
     positive,
     probabilities,
+    real,
     real_for_last_axis,
+    score_of_tag,
     sequences_of_labels,
+    tags,
+    tags_that_rise,
     unit_some_ignored,
     variance_of_all,
     variance_of_samples,
@@ -36,8 +43,12 @@ from .problem import Case
 
 
 def cases(name, *parameters, exact_derivatives=False, own_loss_alone=False, **named):
-    """A case for each set of parameters, or one without any. `named` are generators of inputs."""
-    inputs = {x.name: named.get(x.name, generator_of(x)) for x in getattr(fl, name).declaration.inputs}
+    """A case for each set of parameters, or one without any. `named` are generators of inputs.
+
+    Optional inputs that are not named are left out.
+    """
+    declared = [x for x in getattr(fl, name).declaration.inputs if x.name in named or not x.optional]
+    inputs = {x.name: named[x.name] if x.name in named else generator_of(x) for x in declared}
     assert named.keys() <= inputs.keys()
     return [Case(name, inputs, each, exact_derivatives, own_loss_alone) for each in parameters or [{}]]
 
@@ -193,24 +204,31 @@ IN_BATCH = [
 ]
 
 CHUNKED = {"chunk_bytes": 2000}
-WITHOUT_BIAS = {"bias": missing}
 LINEAR = [
-    *cases("linear_cross_entropy", {}, {"ignore_index": 0} | CHUNKED, WEIGHTED, **WITHOUT_BIAS),
-    *cases("linear_cross_entropy", BOTH | {"z_loss": 0.1} | CHUNKED, target=labels_some_ignored),
-    *cases("linear_cross_entropy", SMOOTHED | CHUNKED, BOTH | {"z_loss": 0.1}, target=probabilities),
-    *cases("linear_softmax_focal", {"gamma": 0.5} | CHUNKED, {"gamma": 2.7} | WEIGHTED),
-    *cases("linear_softmax_focal", {} | CHUNKED, target=probabilities, **WITHOUT_BIAS),
-    *cases("linear_poly1_cross_entropy", {}, POLY1_SMOOTH | CHUNKED, target=labels_some_ignored),
-    *cases("linear_poly1_cross_entropy", POLY1_SMOOTH, target=probabilities, **WITHOUT_BIAS),
-    *cases("linear_multiclass_hinge", {}, {"margin": 0.25} | SQUARED | WEIGHTED | CHUNKED),
-    *cases("linear_multiclass_hinge", SQUARED | CHUNKED, target=labels_some_ignored, **WITHOUT_BIAS),
+    *cases("linear_cross_entropy", {}, {"ignore_index": 0} | CHUNKED, WEIGHTED),
+    *cases("linear_cross_entropy", BOTH | {"z_loss": 0.1} | CHUNKED, target=labels_some_ignored, bias=real),
+    *cases("linear_cross_entropy", SMOOTHED | CHUNKED, BOTH | {"z_loss": 0.1}, target=probabilities, bias=real),
+    *cases("linear_softmax_focal", {"gamma": 0.5} | CHUNKED, {"gamma": 2.7} | WEIGHTED, bias=real),
+    *cases("linear_softmax_focal", {} | CHUNKED, target=probabilities),
+    *cases("linear_poly1_cross_entropy", {}, POLY1_SMOOTH | CHUNKED, target=labels_some_ignored, bias=real),
+    *cases("linear_poly1_cross_entropy", POLY1_SMOOTH, target=probabilities),
+    *cases("linear_multiclass_hinge", {}, {"margin": 0.25} | SQUARED | WEIGHTED | CHUNKED, bias=real),
+    *cases("linear_multiclass_hinge", SQUARED | CHUNKED, target=labels_some_ignored),
 ]
 OF_SEQUENCES = {"targets": sequences_of_labels, "input_lengths": frames, "target_lengths": numbers_of_labels}
 ALIGNMENTS = [*cases("ctc", {}, {"zero_infinity": True}, **OF_SEQUENCES)]
 TREES = [*cases("hierarchical_cross_entropy", {"tree": fl.HuffmanTree(range(9))}, target=classes_of_tree)]
+ENDS = {"start": score_of_tag, "end": score_of_tag}
+CHAINS = [
+    *cases("linear_chain_crf", tags=tags, transitions=moves),
+    *cases("linear_chain_crf", tags=tags, transitions=moves_far_apart, lengths=lengths),
+    *cases("linear_chain_crf", tags=tags_that_rise, transitions=moves_that_rise, lengths=lengths, **ENDS),
+    *cases("structured_hinge", tags=tags, transitions=moves),
+    *cases("structured_hinge", {"margin": 0.3}, tags=tags, transitions=moves, lengths=lengths, **ENDS),
+]
 
 CASES = REGRESSION + BINARY + REGULARIZATION + RANKING + SOFTMAX + MARGINS + TERMS + VECTORS + IN_BATCH
-CASES += LINEAR + ALIGNMENTS + TREES
+CASES += LINEAR + ALIGNMENTS + TREES + CHAINS
 
 
 # ---------------------------------------------------------------------------------------------------------------------

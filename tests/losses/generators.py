@@ -112,10 +112,6 @@ def bias(rng, shape, axis):
     return rng.uniform(-3, 3, shape)
 
 
-def missing(rng, shape, axis):
-    """An optional input that the caller does not give: see `Case.problem`."""
-
-
 def frames(rng, shape, axis):
     """Numbers of frames of the sequences of logits (T, N, C), from T / 2 to T; one number for (T, C)."""
     return rng.integers((shape[0] + 1) // 2, shape[0] + 1, shape[1:-1])
@@ -143,6 +139,38 @@ def nodes(rng, shape, axis):
 def classes_of_tree(rng, shape, axis):
     """Class indices of the same tree."""
     return rng.integers(0, 9, np.delete(shape, axis))
+
+
+def tags(rng, shape, axis):
+    """A class for each step of the sequences (..., T, K)."""
+    return rng.integers(0, shape[-1], shape[:-1])
+
+
+def lengths(rng, shape, axis):
+    """Numbers of steps of the sequences, one of which may be 0."""
+    return rng.integers(0, shape[-2] + 1, shape[:-2])
+
+
+def moves(rng, shape, axis):
+    return real(rng, (shape[-1], shape[-1]), None)
+
+
+def tags_that_rise(rng, shape, axis):
+    return np.sort(tags(rng, shape, axis), axis=-1)
+
+
+def moves_that_rise(rng, shape, axis):
+    """No smaller tag may follow a tag."""
+    return np.where(np.tri(shape[-1], k=-1), -np.inf, moves(rng, shape, axis))
+
+
+def moves_far_apart(rng, shape, axis):
+    """Scores whose exponentials are beyond the range of float64."""
+    return 500 * moves(rng, shape, axis)
+
+
+def score_of_tag(rng, shape, axis):
+    return real(rng, shape[-1:], None)
 
 
 BY_DOMAIN = {

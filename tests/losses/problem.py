@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ CLASS_SHAPES = [
 ]
 #: Of sequences whose shape says nothing else.
 FRAMES = 7
+#: Of a sequence of tags. Tests of many classes would take long with as many tags: each meets each other.
+STEPS, MOST_TAGS = 3, 70
 BATCH_SHAPES = [((1, 1), -1), ((2, 3), -1), ((9, 5), -1), ((40, 70), -1), ((130, 3), -1)]
 
 
@@ -83,7 +86,7 @@ class Case:
     @property
     def differentiable(self):
         """The names of the inputs that have a gradient."""
-        return tuple(k for k in self.declaration.differentiable if self.inputs[k] is not generators.missing)
+        return tuple(name for name in self.declaration.differentiable if name in self.inputs)
 
     @property
     def has_axis(self):
@@ -120,6 +123,11 @@ class Case:
         return self.family == "alignments"
 
     @property
+    def of_chains(self):
+        """Whether the first input has an axis of steps before that of classes."""
+        return self.family == "chains"
+
+    @property
     def sample_axis(self):
         """The first axis of the batch in the first input."""
         return int(self.of_sequences)
@@ -135,15 +143,20 @@ class Case:
         return self.family == "linear"
 
     @property
+    def for_all_samples(self):
+        """The names of the inputs that have no axis of samples."""
+        shapes = ("rows of classes", "each class", "nodes", "model", "number")
+        return [x.name for x in self.declaration.inputs if x.shape in shapes]
+
+    @property
     def of_samples(self):
         """The names of the inputs that hold something for each sample."""
-        others = ("rows of classes", "each class", "nodes", "number")
-        return [x.name for x in self.declaration.inputs if x.shape not in others]
+        return [x.name for x in self.declaration.inputs if x.name not in self.for_all_samples]
 
     @property
     def reductions(self):
         """The reductions that have derivatives. Some gradients are sums over the samples."""
-        return ["mean", "sum"] if self.family in ("linear", "trees") else ["mean", "sum", "none"]
+        return ["mean", "sum"] if self.family in ("linear", "trees", "chains") else ["mean", "sum", "none"]
 
     @property
     def methods(self):
@@ -190,7 +203,7 @@ class Case:
             return [0.0, -0.0, 1.0, info.smallest_subnormal, info.tiny, 1e-30, info.eps, 1 - info.eps / 2]
         huge = 1e30 if dtype == np.float32 else 1e300
         numbers = [0.0, -0.0, info.smallest_subnormal, -info.tiny / 3, huge, -huge, np.inf, -np.inf]
-        if self.of_vectors or self.linear:  # sums of products would exceed float64
+        if self.of_vectors or self.linear or self.of_chains:  # sums of products, or of scores, would exceed float64
             return numbers
         if self.of_sequences:  # sums of logarithms would swallow all other numbers
             numbers[4:6] = 1e3, -1e3
@@ -208,6 +221,8 @@ class Case:
         if self.of_sequences:
             frames, *rest = batch if len(batch) > 1 else (FRAMES, *batch)
             batch = [frames, math.prod(rest)] if rest else [frames]
+        elif self.of_chains:
+            batch, classes = [*batch, STEPS], min(classes, MOST_TAGS)
         return (*batch, classes), -1
 
     def problem(self, shape, axis=-1, dtype=np.float64, seed=0):
@@ -215,9 +230,7 @@ class Case:
         shape, axis = self.shape_for(shape, axis)
         inputs = {}
         shape_of = generators.shape_of_layer if self.linear else generators.shape_of
-        for declared in self.declaration.inputs:
-            if self.inputs[declared.name] is generators.missing:
-                continue
+        for declared in (x for x in self.declaration.inputs if x.name in self.inputs):
             x = np.asarray(self.inputs[declared.name](rng, shape_of(declared, shape, axis), axis))
             inputs[declared.name] = x.astype(dtype) if x.dtype.kind == "f" else x
         options = {k: v(rng, shape, axis).astype(dtype) if callable(v) else v for k, v in self.parameters.items()}
@@ -280,32 +293,38 @@ class Problem:
         """The shape of the unreduced loss."""
         shape = self.pred.shape
         without_axis = shape if self.axis is None else shape[: self.axis] + shape[self.axis + 1 :]
-        return without_axis[self.case.sample_axis :]
+        return without_axis[:-1] if self.case.of_chains else without_axis[self.case.sample_axis :]
+
+    def call(self, function, **common):
+        """Call the loss or one of its methods. Optional inputs go by name."""
+        optional = {x.name for x in self.case.declaration.inputs if x.optional}
+        named = {k: x for k, x in self.inputs.items() if k in optional}
+        return function(*(x for k, x in self.inputs.items() if k not in optional), **named, **self.options, **common)
 
     def value(self, **common):
-        return self.case.loss(**self.inputs, **self.options, **common)
+        return self.call(self.case.loss, **common)
 
-    def lacks_gradient(self, common):
-        """Whether the loss has no derivatives for these arguments, which are right. They are () then."""
+    def for_derivatives(self, common):
+        """The same arguments, but "sum" in place of "none" if derivatives need a sum of the losses."""
         of_losses = common.get("reduction") == "none" and common.get("normalizer") is None
-        return of_losses and "none" not in self.case.reductions
+        return common | {"reduction": "sum"} if of_losses and "none" not in self.case.reductions else common
 
     def grad(self, **common):
-        if self.lacks_gradient(common):
-            return ()
-        return self.case.loss.grad(**self.inputs, **self.options, **common)
+        return self.call(self.case.loss.grad, **self.for_derivatives(common))
 
     def value_and_grad(self, **common):
-        if self.lacks_gradient(common):
-            common.pop("out", None)
-            return self.value(**common), ()
-        return self.case.loss.value_and_grad(**self.inputs, **self.options, **common)
+        summed = self.for_derivatives(common)
+        if summed is common:
+            return self.call(self.case.loss.value_and_grad, **common)
+        grad = self.grad(**summed)
+        common.pop("out", None)
+        return self.value(**common), grad
 
     def grad_and_hess(self, **common):
-        return self.case.loss.grad_and_hess(**self.inputs, **self.options, **common)
+        return self.call(self.case.loss.grad_and_hess, **common)
 
     def normalizer(self, **common):
-        return self.case.loss.normalizer(**self.inputs, **self.options, **common)
+        return self.call(self.case.loss.normalizer, **common)
 
     def everything(self, **common):
         """The value, the gradient and the diagonal of the Hessian. Each is () if there is none."""
@@ -321,7 +340,7 @@ class Problem:
         elif declaration.family == "terms":
             more["mean"] = declaration.mean
         evaluate, definition = getattr(reference, declaration.family), getattr(reference, self.case.name)
-        return evaluate(definition, *self.inputs.values(), **self.options, **common, **more)
+        return self.call(partial(evaluate, definition), **common, **more)
 
     def assert_as_expected(self, ulp=16, each_level=False, **common):
         """Assert that value and derivatives are those of the definition, to `ulp` units in the last place.

@@ -760,6 +760,62 @@ def hierarchical_cross_entropy(x, node_weight, target, tree):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Losses of chains
+
+
+def linear_chain_crf(e, tags, a, start, end):
+    steps, last = range(1, len(e)), len(e) - 1
+    forward, back = np.empty_like(e), np.empty_like(e)  # sums over beginnings and ends, without the emission at t
+    forward[0], back[last] = start, end
+    for t in steps:
+        forward[t] = np.logaddexp.reduce((forward[t - 1] + e[t - 1])[:, np.newaxis] + a, axis=0)
+    for t in steps[::-1]:
+        back[t - 1] = np.logaddexp.reduce(a + (e[t] + back[t]), axis=1)
+    total = np.logaddexp.reduce(forward[last] + e[last] + end)
+    p, moves = np.exp(forward + e + back - total), np.zeros_like(a)
+    for t in steps:
+        moves += np.exp((forward[t - 1] + e[t - 1])[:, np.newaxis] + a + (e[t] + back[t]) - total)
+    right, right_moves = path_as_ones(tags, e)
+    return total - score_of_path(tags, e, a, start, end), p - right, moves - right_moves
+
+
+def structured_hinge(e, tags, a, start, end, margin=1.0):
+    """The path is found in float64, in which it is defined."""
+    right, right_moves = path_as_ones(tags, e)
+    double = [np.asarray(x, float) for x in (e, a, start, end)]
+    path = best_path(np.where(right == 1, double[0], double[0] + margin), *double[1:])
+    best, best_moves = path_as_ones(path, e)
+    score, of_tags = (score_of_path(x, e, a, start, end) for x in (path, tags))
+    loss = score + e.dtype.type(margin) * np.sum(path != tags) - of_tags
+    if np.isnan(e).any() or np.isnan(loss):
+        return np.nan, np.full_like(e, np.nan), np.full_like(a, np.nan if len(e) > 1 else 0)
+    return max(loss, 0), (best - right) * (loss > 0), (best_moves - right_moves) * (loss > 0)
+
+
+def best_path(e, a, start, end):
+    """The best path, with the smallest last tag; of these, that with the smallest tag before it, and so on."""
+    scores = [start + e[0]]
+    for t in range(1, len(e)):
+        scores.append(np.max(scores[-1][:, np.newaxis] + a, axis=0) + e[t])
+    scores[-1] = scores[-1] + end
+    path = [np.argmax(scores[-1])]
+    for x in scores[-2::-1]:
+        path.append(np.argmax(x + a[:, path[-1]]))
+    return np.array(path[::-1])
+
+
+def score_of_path(tags, e, a, start, end):
+    return start[tags[0]] + np.sum(e[np.arange(len(e)), tags]) + np.sum(a[tags[:-1], tags[1:]]) + end[tags[-1]]
+
+
+def path_as_ones(tags, e):
+    """The tags of a path and its moves, counted."""
+    k = e.shape[1]
+    ones = np.eye(k, dtype=e.dtype)[tags]
+    return ones, ones[:-1].T @ ones[1:]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # What the definitions use
 
 
@@ -957,8 +1013,6 @@ def linear(loss, x, weight, target, bias=None, *, reduction="mean", chunk_bytes=
         steepest = np.max(of_slopes, axis=-1, initial=0)
         more = np.nan_to_num(steepest * of_scores)
         size = size + (more if reduction == "none" else more.sum())
-        if reduction == "none":
-            return Result(value, (), (), (size, (), ()))
         s, flat = slopes.reshape(-1, len(weight)), x.reshape(-1, x.shape[-1])
         flat = np.where(s.any(axis=1, keepdims=True), flat, 0)  # a sample without any slope is ignored
         of_s = np.broadcast_to(more.reshape(-1, 1), s.shape)
@@ -1021,11 +1075,50 @@ def trees(loss, x, node_weight, target, *, sample_weight=None, reduction="mean",
             grads.append((np.zeros(all_x.shape, dtype), np.zeros(node_weight.shape, dtype)))
             np.add.at(grads[-1][0], kept[sample], absolute(slope * node_weight[node]))
             np.add.at(grads[-1][1], node, absolute(slope * x[sample]))
-        if reduction == "none":
-            grads = [(), ()]
-        else:
+        if reduction != "none":
             value = [float(scale * part.sum()) for part in value]
     return Result(value[0], grads[0], (), (value[1], grads[1], ()))
+
+
+def chains(
+    loss, emissions, tags, transitions, *, lengths=None, start=None, end=None, sample_weight=None, reduction="mean",
+    normalizer=None, **parameters,
+):  # fmt: skip
+    """The gradients with respect to `start` and `end` come last, if these are given."""
+    dtype, batch = wider(emissions.dtype), emissions.shape[:-2]
+    steps, k = emissions.shape[-2:]
+    e, y = np.asarray(emissions, dtype).reshape(-1, steps, k), np.reshape(tags, (-1, steps))
+    a, first, last = (np.zeros(k, dtype) if x is None else np.asarray(x, dtype) for x in (transitions, start, end))
+    length = np.broadcast_to(steps if lengths is None else lengths, batch).reshape(-1)
+    w = np.ones(batch) if sample_weight is None else match_leading(np.asarray(sample_weight, float), len(batch))
+    w = np.broadcast_to(w, batch).reshape(-1)
+    scale = 1.0
+    if reduction == "mean":
+        divisor = w.sum() if normalizer is None else normalizer
+        scale = 1 / divisor if divisor else 0.0
+    value, value_size = np.zeros((2, len(e)), dtype)
+    grads, sizes = ([np.zeros_like(x) for x in (e, a, first, last)] for _ in range(2))
+    # Everything is computed in float64, so float32 results are right to their last place but for cancellation.
+    rounding = np.finfo(float).eps / np.finfo(emissions.dtype).eps
+    with np.errstate(all="ignore"):
+        for i in np.flatnonzero(w * length):
+            n, factor = length[i], w[i] * scale
+            value[i], of_e, of_a = loss(e[i, :n], y[i, :n], a, first, last, **parameters)
+            value[i] *= w[i]
+            size = 1 + sum(np.max(np.abs(x), initial=0, where=np.isfinite(x)) for x in (e[i, :n], a, first, last))
+            value_size[i] = np.abs(value[i]) + w[i] * rounding * n * size
+            for k, x in enumerate((of_e, of_a, of_e[0], of_e[-1])):
+                where = grads[k][i, :n] if k == 0 else grads[k]
+                where += factor * x
+                where = sizes[k][i, :n] if k == 0 else sizes[k]
+                where += factor * (np.abs(x) * (1 if k == 0 else rounding) + rounding * n * size)
+    value, value_size = (x.reshape(batch) for x in (value, value_size))
+    if reduction != "none":
+        value, value_size = (float(x.sum() * scale) if scale else 0.0 for x in (value, value_size))
+    grads[0], sizes[0] = grads[0].reshape(emissions.shape), sizes[0].reshape(emissions.shape)
+    given = [True, True, start is not None, end is not None]
+    grads, sizes = (tuple(x for x, kept in zip(xs, given, strict=True) if kept) for xs in (grads, sizes))
+    return Result(value, grads, (), (value_size, sizes, ()))
 
 
 def like_batch(value, batch):

@@ -15,7 +15,8 @@ SHAPES = [((14000, 10), 1), ((1400, 100), 1), ((100, 1400), 1), ((3, 40, 1200), 
 
 fl.set_num_threads(3)
 for case in ONE_OF_EACH:
-    shapes = SHAPES if case.has_axis and not case.in_batch else [((150, 1000), 1)]
+    one_way = case.in_batch or case.of_chains or not case.has_axis
+    shapes = [((150, 1000), 1)] if one_way else SHAPES
     for dtype in (np.float32, np.float64):
         for shape, axis in shapes:
             problem = case.problem(shape, axis, dtype)

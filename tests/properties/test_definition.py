@@ -5,6 +5,7 @@ import pytest
 
 from tests.losses.cases import CASES
 from tests.losses.comparing import as_tuple, assert_close, assert_same_bits, largest, leaves
+from tests.losses.generators import moves_far_apart
 from tests.losses.support import (
     LOSSES,
     REDUCTIONS,
@@ -27,7 +28,8 @@ def test_value_and_derivatives_are_those_of_the_definition(case, dtype):
                 problem.assert_as_expected(each_level=True, reduction=reduction, **common)
 
 
-@each_case
+# Differences of scores far apart round too much.
+@for_each(CASES, lambda case: moves_far_apart not in case.inputs.values())
 def test_gradient_is_the_slope_of_the_value(case):
     problem = case.small()
     common = {"reduction": "sum", "sample_weight": problem.weight()}
@@ -75,8 +77,9 @@ def test_the_loss_of_a_sample_depends_on_no_other_sample(case):
         one = problem.each(lambda x, i=i: x[i : i + 1])
         alone, *grads_alone = leaves(one.everything(reduction="none")[:2])
         assert_close(alone, value[i : i + 1], 8)
-        for a, b in zip(grads_alone, grads, strict=True):
-            assert_close(a, b[problem.in_batch(slice(i, i + 1))], 8, largest(b))
+        for name, a, b in zip(case.differentiable, grads_alone, grads, strict=True):
+            if name not in case.for_all_samples:
+                assert_close(a, b[problem.in_batch(slice(i, i + 1))], 8, largest(b))
 
 
 #: Batches before and behind the class axis, and of one class.

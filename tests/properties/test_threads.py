@@ -17,6 +17,9 @@ def large(case, dtype):
     """Inputs above the serial threshold, one for each way through the kernels."""
     if case.in_batch:
         yield case.problem((1500, 16), -1, dtype)
+    elif case.of_chains:
+        for shape in ((22_001, 3), (701, 70), (7401, 9)):
+            yield case.problem(shape, 1, dtype)
     elif case.has_axis:
         for shape in ((22_001, 3), (701, 100), (30, 7, 433), (60, 1100), (3701, 9, 2)):
             yield case.problem(shape, 1, dtype)

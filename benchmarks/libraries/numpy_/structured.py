@@ -85,3 +85,68 @@ def ctc(
     grad *= running[..., None]
     grad /= n
     return float(-log_total.mean(dtype=np.result_type(log_total, float))), grad
+
+
+def linear_chain_crf(emissions: Array, tags: Array, transitions: Array, *, out: Any = None) -> tuple[float, Arrays]:
+    """A loop over the steps, with all sequences at once."""
+    n, steps, k = emissions.shape
+    alpha = np.empty_like(emissions)
+    alpha[:, 0] = emissions[:, 0]
+    for t in range(1, steps):
+        alpha[:, t] = emissions[:, t] + _log_sum_exp(alpha[:, t - 1, :, None] + transitions, axis=1)
+    total = _log_sum_exp(alpha[:, -1], axis=1)
+    grad, of_transitions = np.empty_like(emissions), np.zeros_like(transitions)
+    grad[:, -1] = np.exp(alpha[:, -1] - total[:, None])
+    for t in range(steps - 1, 0, -1):
+        # The probability of each pair of neighbours: that of the second tag, and that of the first one given the second
+        move = alpha[:, t - 1, :, None] + transitions
+        move -= (alpha[:, t] - emissions[:, t])[:, None, :]
+        np.exp(move, out=move)
+        move *= grad[:, t, None, :]
+        of_transitions += move.sum(axis=0)
+        grad[:, t - 1] = move.sum(axis=2)
+    value = np.sum(total - _score(emissions, tags, transitions))
+    return _less_right(value, grad, of_transitions, tags)
+
+
+def structured_hinge(
+    emissions: Array, tags: Array, transitions: Array, *, margin: float = 1.0, out: Any = None
+) -> tuple[float, Arrays]:
+    n, steps, k = emissions.shape
+    every = np.arange(n)
+    ones = np.eye(k, dtype=emissions.dtype)
+    scores = emissions + margin * (1 - ones[tags])
+    alpha, before = scores[:, 0], np.empty((steps, n, k), int)
+    for t in range(1, steps):
+        move = alpha[:, :, None] + transitions
+        before[t] = move.argmax(axis=1)
+        alpha = np.take_along_axis(move, before[t][:, None], axis=1)[:, 0] + scores[:, t]
+    path = np.empty((n, steps), int)
+    path[:, -1] = alpha.argmax(axis=1)
+    for t in range(steps - 1, 0, -1):
+        path[:, t - 1] = before[t][every, path[:, t]]
+    value = np.sum(alpha.max(axis=1) - _score(emissions, tags, transitions))
+    of_transitions = np.zeros_like(transitions)
+    np.add.at(of_transitions, (path[:, :-1], path[:, 1:]), 1)
+    return _less_right(value, ones[path], of_transitions, tags)
+
+
+def _log_sum_exp(x: Array, axis: int) -> Array:
+    peak = x.max(axis=axis, keepdims=True)
+    total: Array = np.log(np.exp(x - peak).sum(axis=axis))
+    return total + peak.squeeze(axis)
+
+
+def _score(emissions: Array, tags: Array, transitions: Array) -> Array:
+    of_tags: Array = np.take_along_axis(emissions, tags[:, :, None], axis=2).sum(axis=(1, 2))
+    return of_tags + transitions[tags[:, :-1], tags[:, 1:]].sum(axis=1)
+
+
+def _less_right(value: Any, grad: Array, of_transitions: Array, tags: Array) -> tuple[float, Arrays]:
+    """Subtract the right path from the counts of tags and moves, and divide by the number of sequences."""
+    n, steps, _ = grad.shape
+    grad[np.arange(n)[:, None], np.arange(steps), tags] -= 1
+    np.subtract.at(of_transitions, (tags[:, :-1], tags[:, 1:]), 1)
+    grad /= n
+    of_transitions /= n
+    return float(value) / n, (grad, of_transitions)

@@ -6,7 +6,7 @@ The drivers of the kernels read these fields.
 cimport numpy as cnp
 
 # What a loss may write. Of input k, counted from 0, the gradient is GRAD + 2 k and the Hessian HESS + 2 k. Only losses
-# of vectors have a third gradient. They have no Hessian.
+# of vectors and of chains have a third gradient, and those of chains a fourth. They have no Hessian.
 cdef enum:
     VALUE
     GRAD
@@ -14,6 +14,8 @@ cdef enum:
     GRAD_2
     HESS_2
     GRAD_3
+    HESS_3
+    GRAD_4
     OUTPUTS
 
 cdef enum:

@@ -63,6 +63,6 @@ cdef inline int take_call(Common* job, Call call, int loss, bint single, bint si
     job.out[VALUE] = address(call.values)
     for k in range(len(call.grads)):
         job.out[GRAD + 2 * k] = address(call.grads[k])
-        if HESS + 2 * k < OUTPUTS:  # input 2 has no Hessian
+        if HESS + 2 * k < OUTPUTS:  # the last of them has no Hessian
             job.out[HESS + 2 * k] = address(call.hesses[k])
     return 0

@@ -11,14 +11,15 @@ from tests.losses.support import raises
 
 #: Arguments that are neither numbers nor flags have their own tests, in test_errors.py and in families/.
 OTHERS = {"sample_weight", "reduction", "normalizer", "out", "axis", "class_weight", "ignore_index"}
-OTHERS |= {"pos_weight", "pos_weight_axis", "bias", "chunk_bytes"}
+OTHERS |= {"pos_weight", "pos_weight_axis", "chunk_bytes"}
 
 
 def parameters(condition):
     """The case and the name of each parameter whose default meets a condition."""
     for case in {case.name: case for case in reversed(CASES)}.values():
+        others = OTHERS | {x.name for x in case.declaration.inputs}
         for name, parameter in inspect.signature(case.loss).parameters.items():
-            if parameter.default is not parameter.empty and name not in OTHERS and condition(parameter.default):
+            if parameter.default is not parameter.empty and name not in others and condition(parameter.default):
                 yield pytest.param(case, name, id=f"{case.name}-{name}")
 
 

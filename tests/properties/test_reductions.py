@@ -46,10 +46,9 @@ def test_parts_of_a_batch_accumulate_to_the_whole(case):
         expected = leaves(whole.value_and_grad(reduction="mean", sample_weight=weight))
         results = [leaves(p.value_and_grad(reduction="mean", normalizer=total, **common)) for p, common in problems]
         for name, wanted, *actual in zip(("value", *case.differentiable), expected, *results, strict=True):
-            if np.ndim(wanted) and name not in case.for_all_samples:
-                assert_close(np.concatenate(actual, case.sample_axis), wanted)
-            else:
-                assert_close(sum(actual), wanted, scale=largest(wanted))
+            of_samples = np.ndim(wanted) and name not in case.for_all_samples
+            joined = np.concatenate(actual, case.sample_axis) if of_samples else sum(actual)
+            assert_close(joined, wanted, scale=largest(wanted))
 
 
 @each_case

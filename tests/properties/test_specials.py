@@ -6,7 +6,7 @@ import pytest
 from tests.losses.cases import CASES
 from tests.losses.comparing import as_tuple, assert_close, assert_same_bits, leaves
 from tests.losses.problem import levels
-from tests.losses.support import REDUCTIONS, each_dtype, each_independent_case, for_each, one_of_each
+from tests.losses.support import REDUCTIONS, each_dtype, for_each, one_of_each
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -98,7 +98,7 @@ def test_nan_in_any_vector_reaches_all_gradients_of_its_sample(case, where):
         assert_same_bits(x[others], before[others])
 
 
-@each_independent_case
+@for_each(CASES, lambda case: not case.in_batch and not case.linear)
 @each_dtype
 def test_special_values_are_those_of_the_definition(case, dtype):
     specials = case.specials(dtype)

@@ -61,7 +61,7 @@ def read(logits, lengths):
     return [best[kept[:, row], row] for row in range(best.shape[1])]
 
 
-def train(steps=500, batch=32, rate=5e-3, seed=0):
+def main(steps=500, batch=32, rate=5e-3, seed=0):
     """Train with Adam. Return the share of rows, and of lengths, of a test set that are read correctly."""
     rng = np.random.default_rng(seed)
     images, labels = load_digits(return_X_y=True)
@@ -91,4 +91,4 @@ def train(steps=500, batch=32, rate=5e-3, seed=0):
 
 
 if __name__ == "__main__":
-    train()
+    main()

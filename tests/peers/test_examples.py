@@ -1,4 +1,4 @@
-"""The examples run, and give what other libraries give."""
+"""The examples run. They give what other libraries give, or do what they say."""
 
 import runpy
 from pathlib import Path
@@ -20,3 +20,10 @@ def test_the_linear_classifier_has_the_coefficients_of_sklearn(run):
     pytest.importorskip("scipy")
     pytest.importorskip("sklearn")
     assert run("linear_classifier.py") < 1e-4
+
+
+def test_rows_of_digits_are_read(run, capsys):
+    pytest.importorskip("sklearn")
+    right, right_length = run("ctc_digits.py")
+    assert right > 0.6 and right_length > 0.8
+    assert "of unseen rows are read without an error" in capsys.readouterr().out

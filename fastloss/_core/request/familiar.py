@@ -25,6 +25,7 @@ NAMES = {
     "half_poisson": "poisson_nll",
     "half_squared_error": "mse",
     "half_tweedie": "tweedie",
+    "hierarchical_softmax": "hierarchical_cross_entropy",
     "infonce": "info_nce",
     "kl_div": "kl_divergence",
     "kld": "kl_divergence",

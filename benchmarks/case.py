@@ -149,11 +149,17 @@ class Case:
         return VALUES[x.domain](rng, samples if x.shape == "batch" and not self.elementwise else shape)
 
     def _sequences(self, rng: np.random.Generator) -> Arrays:
-        """Logits (T, N, C), targets of T / 5 labels, and lengths: all sequences are full."""
+        """Logits (T, N, C), targets of T / 5 labels, and lengths: all sequences are full.
+
+        The logits favour a right alignment, like those of a model in training.
+        """
         frames, n, classes = self.shape
-        logits = VALUES[Domain.ANY](rng, self.shape).astype(self.dtype)
+        logits = VALUES[Domain.ANY](rng, self.shape)
         targets = rng.integers(1, classes, (n, frames // 5))
-        return logits, targets, np.full(n, frames), np.full(n, frames // 5)
+        favoured = np.repeat(targets.T, 5, axis=0)
+        favoured[::5] = 0
+        np.put_along_axis(logits, favoured[:, :, None], 6, axis=2)
+        return logits.astype(self.dtype), targets, np.full(n, frames), np.full(n, frames // 5)
 
     def _vectors_and_labels(self, rng: np.random.Generator, inputs: tuple[Input, ...]) -> Arrays:
         """Unit vectors, of which those of one sample are similar; labels of groups of 16 samples; and numbers."""

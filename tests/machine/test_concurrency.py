@@ -31,6 +31,7 @@ X = np.random.default_rng(0).standard_normal((300, 400), np.float32)
 FUNCTIONS = {
     "dropout": lambda: fl.dropout(X, 0.5, 7),
     "max_norm": lambda: fl.max_norm(X, 1.0),
+    "viterbi": lambda: fl.viterbi(X.reshape(30, 100, 40), X[:40, :40]),
 }
 
 

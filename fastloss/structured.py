@@ -400,7 +400,7 @@ def linear_chain_crf(
     * A sequence with weight 0 is ignored, with its tags and its length.
     * Accuracy: everything is computed in float64 and rounded once. The range of the scores does not matter. Errors are
       relative to the size of the differences between scores, so a loss below 1e-14 can be 0.
-    * Work: T K^2 multiplications, and T K exponentials, for a sequence. Where scores differ by more than 640 the
+    * Work: T K^2 multiplications, and T K exponentials, for a sequence. Where scores differ by more than 300 the
       exponentials can become T K^2.
     * Memory: for each thread, three float64 arrays in the shape of one sequence, with K rounded up to a multiple
       of 32. For the gradient of `transitions`, up to 64 float64 copies of it: 4 MB, or 8 copies if these take more.

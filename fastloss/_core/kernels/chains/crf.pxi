@@ -8,14 +8,19 @@
 #
 #     into(j) = sum over i of p(i) odds(i, j),    p = exp(alpha),    odds(i, j) = exp(transitions(i, j) - peak(j))
 #
-# Neither factor exceeds 1. Products below 1e-300 are lost. So an `into` below TINY may have lost digits, or all that it
-# consists of. Only then its logarithm is computed from alpha and the transitions themselves.
+# Neither factor exceeds 1. Factors below 1e-150 become 0, so that no product is subnormal: these are slow. So an `into`
+# below TINY may have lost digits, or all that it consists of. Only then its logarithm is computed from alpha and the
+# transitions themselves.
 #
 # gamma_t(j) is the probability of tag j at step t. Going back, no exponential is needed:
 #
 #     gamma_{t-1}(i) = p(i) sum over j of odds(i, j) gamma_t(j) / into_t(j)
 
-cdef double TINY = 1e-280
+cdef double TINY = 1e-130, NEGLIGIBLE = 1e-150
+
+cdef inline double factor_of(double x) noexcept nogil:
+    """x, or 0 if it is negligible; NaN stays."""
+    return 0 if x < NEGLIGIBLE else x
 
 
 cdef void multiply(
@@ -42,20 +47,19 @@ cdef void multiply(
         j += LANES
 
 
-cdef double log_of_sum(const double* alpha, const double* score, double* share, Py_ssize_t n) noexcept nogil:
+cdef double log_of_sum(const double* alpha, const double* score, double* share, Py_ssize_t stride) noexcept nogil:
     """The logarithm of the sum of exp(alpha + score). `share` becomes the part of each term in the sum."""
-    cdef double top = -INFINITY, total = 0
+    cdef double top, total
     cdef Py_ssize_t i
-    for i in range(n):
-        share[i] = alpha[i] + score[i]
-        top = share[i] if share[i] > top else top
+    for i in range(stride):
+        share[i] = alpha[i] + score[i]  # -inf behind the last tag
+    top = largest(share, stride)
     if top == -INFINITY:
         return top
-    for i in range(n):
+    for i in range(stride):
         share[i] = exp_nonpositive(share[i] - top)
-    for i in range(n):
-        total += share[i]
-    for i in range(n):
+    total = ordered_sum(share, stride)
+    for i in range(stride):
         share[i] /= total
     return top + log(total)
 
@@ -85,14 +89,14 @@ cdef void find_alpha(const Job* job, const Chain* chain, Py_ssize_t t) noexcept 
     if any_tiny(into, job.tags_known):
         for j in range(job.tags_known):
             if into[j] < TINY:
-                alpha[j] = log_of_sum(before, job.score_to + j * stride, chain.other, job.tags_known) + emission[j]
+                alpha[j] = log_of_sum(before, job.score_to + j * stride, chain.other, stride) + emission[j]
 
 
 cdef void normalise(double* alpha, double* p, double top, Py_ssize_t stride) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(stride):
         alpha[j] -= top
-        p[j] = exp_nonpositive(alpha[j])
+        p[j] = factor_of(exp_nonpositive(alpha[j]))
 
 
 cdef double crf_value(const Job* job, Chain* chain) noexcept nogil:
@@ -126,7 +130,7 @@ cdef void add_tiny(const Job* job, const Chain* chain, Py_ssize_t t, double fact
     for j in range(n):
         gamma = chain.gamma[j]
         if into[j] < TINY and gamma != 0:
-            log_of_sum(chain.alpha + (t - 1) * stride, job.score_to + j * stride, chain.other, n)
+            log_of_sum(chain.alpha + (t - 1) * stride, job.score_to + j * stride, chain.other, stride)
             for i in range(n):
                 before[i] += gamma * chain.other[i]
                 chain.sums[i * n + j] += factor * (gamma * chain.other[i])
@@ -148,7 +152,7 @@ cdef void step_back(const Job* job, const Chain* chain, Py_ssize_t t, double fac
         into[j] = 0 if into[j] < TINY else gamma[j] / into[j]
     multiply(into, 1, job.tags_known, job.odds_to, stride, chain.other)
     for j in range(stride):
-        chain.gamma[j] = before[j] + p[j] * chain.other[j]
+        chain.gamma[j] = factor_of(before[j] + p[j] * chain.other[j])
 
 
 cdef void crf_derivatives(const Job* job, Chain* chain, double factor) noexcept nogil:

@@ -195,7 +195,7 @@ cdef void fill_tables(Job* job, double* memory, const double* transitions) noexc
             job.peak[j] = 0
         for i in range(n):
             row = job.odds_to + j * stride
-            row[i] = exp_nonpositive(job.score_to[j * stride + i] - job.peak[j])
+            row[i] = factor_of(exp_nonpositive(job.score_to[j * stride + i] - job.peak[j]))
             job.odds[i * stride + j] = row[i]
 
 

@@ -161,7 +161,7 @@ class Gradients:
         self.height = min(len(w), max(1, BLOCK_BYTES // max(1, w.itemsize * w.shape[1])))
         self.product = np.empty((self.height, w.shape[1]), w.dtype)
         self.of_x[...] = 0
-        self.of_w[...] = 0
+        self.empty = True
 
     def add(self, slopes, x, rows):
         """Add what follows from the gradient with respect to the scores of these rows."""
@@ -169,12 +169,18 @@ class Gradients:
             x = np.where(slopes.any(1)[:, np.newaxis], x, 0)
         for i in range(0, len(self.w), self.height):
             of_w = self.of_w[i:i + self.height]
-            of_w += np.matmul(slopes[:, i:i + self.height].T, x, out=self.product[:len(of_w)])
+            to = of_w if self.empty else self.product[:len(of_w)]
+            np.matmul(slopes[:, i:i + self.height].T, x, out=to)
+            if not self.empty:
+                of_w += to
+        self.empty = False
         if self.of_b is not None:
             self.of_b += slopes.sum(0, dtype=float)
         self.of_x[rows] = np.matmul(slopes, self.w)
 
     def write(self, results):
+        if self.empty:
+            self.of_w[...] = 0
         if self.of_b is not None:
             self.sums[2][...] = self.of_b
         for result, sum_ in zip(results, self.sums):

@@ -106,6 +106,8 @@ def linear(
         # All chunks read x and W, and halves are added up in float32.
         apart = call.in_place or dtype != (<object> features).dtype
         gradients = Gradients([np.empty(grad.shape, dtype) if apart else grad for grad in results], x2, w)
+        if rows is not None:
+            gradients.of_x[...] = 0
     losses = None
     if call.values is not None:
         call.values[...] = 0
@@ -160,12 +162,11 @@ class Gradients:
         self.of_b = np.zeros(len(w)) if len(sums) > 2 else None
         self.height = min(len(w), max(1, BLOCK_BYTES // max(1, w.itemsize * w.shape[1])))
         self.product = np.empty((self.height, w.shape[1]), w.dtype)
-        self.of_x[...] = 0
         self.empty = True
 
     def add(self, slopes, x, rows):
         """Add what follows from the gradient with respect to the scores of these rows."""
-        if not np.isfinite(x).all():  # 0 times NaN: a sample without any slope is ignored
+        if not np.isfinite(np.vdot(x, x)):  # there may be 0 times NaN: a sample without any slope is ignored
             x = np.where(slopes.any(1)[:, np.newaxis], x, 0)
         for i in range(0, len(self.w), self.height):
             of_w = self.of_w[i:i + self.height]
@@ -176,7 +177,10 @@ class Gradients:
         self.empty = False
         if self.of_b is not None:
             self.of_b += slopes.sum(0, dtype=float)
-        self.of_x[rows] = np.matmul(slopes, self.w)
+        if isinstance(rows, slice):
+            np.matmul(slopes, self.w, out=self.of_x[rows])
+        else:
+            self.of_x[rows] = np.matmul(slopes, self.w)
 
     def write(self, results):
         if self.empty:

@@ -170,7 +170,7 @@ def gaussian_nll(p, t, var, full=False, eps=1e-6):
     free = ~(var < eps)
     return (
         Sized((np.log(v) + square + constant) / 2, np.abs(np.log(v)) + square + constant),
-        (r / v, Sized(np.where(free, (1 - square) / v / 2, 0), (1 + square) / v)),
+        (r / v, Sized(np.where(free | np.isnan(r), (1 - square) / v / 2, 0), (1 + square) / v)),
         (np.broadcast_to(1 / v, r.shape), Sized(np.where(free, (square - 0.5) / v / v, 0), (square + 0.5) / v / v)),
     )
 

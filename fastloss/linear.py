@@ -92,9 +92,9 @@ def linear_cross_entropy(
       given.
     * ``reduction="none"`` gives the losses. Its derivatives raise ValueError, because those of W are sums over samples.
     * Ignored samples take part in no product. NaN in their x reaches nothing.
-    * Memory: besides the results, the scores of a chunk of samples, and 1.5 MB. A chunk takes 1 MB. If that is less
-      than 128 to 512 samples, it is one part in 11 of all samples, within these limits. `chunk_bytes` comes first: a
-      small limit makes a call slow, because each chunk costs a pass over W and two over its gradient. Half precision
+    * Memory: besides the results, the scores of a chunk of samples, and 1.5 MB. A chunk is one part in 11 of
+      all samples, but at least 128 samples and at most 512; it is larger if that takes less than 1 MB, and smaller if
+      `chunk_bytes` is less. A small chunk is slow: each costs a pass over W and two over its gradient. Half precision
       adds float32 copies of `x`, `weight` and their gradients. `out` that is an input adds copies of the gradients.
     * Bits: the products are NumPy's. Bits can depend on the number of BLAS threads, and on the layout of `weight`.
 
@@ -236,7 +236,8 @@ def linear_poly1_cross_entropy(
 ) -> Any:
     r"""Poly-1 loss of a linear layer: `poly1_cross_entropy` of the scores x W^T + b, without an array of all scores.
 
-    Use it in place of `linear_cross_entropy` to weigh the first term of its Taylor series by one more parameter.
+    Use it in place of `linear_cross_entropy` to weigh the first term of the Taylor series of cross-entropy by one more
+    parameter.
 
     W is `weight`, b is `bias` (0 without one), and z are the scores of one sample::
 
@@ -321,10 +322,11 @@ def linear_multiclass_hinge(
 
     Use it to train a linear support vector machine of several classes, together with the penalty `l2`.
 
-    W is `weight`, b is `bias` (0 without one), and z are the scores of one sample with class y::
+    W is `weight`, b is `bias` (0 without one), and z are the scores of one sample with class y, which
+    has the weight w_y in `class_weight`::
 
         z = W x + b
-        loss = sum over j != y of max(0, z_j - z_y + margin)^power
+        loss = w_y sum over j != y of max(0, z_j - z_y + margin)^power
 
     Parameters
     ----------

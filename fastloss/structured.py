@@ -104,10 +104,11 @@ def ctc(
       sequence is NaN in its frames, unless `zero_infinity` is set. It counts in the mean all the same.
     * Weights: a sequence with weight 0 is ignored, whatever its logits, labels and lengths are. In concatenated
       targets, each target length has to be right.
-    * Special values: a logit of -inf forbids a class. A NaN or inf makes the loss and all gradients of its sequence
-      NaN.
-    * Accuracy: everything is computed in double precision, with exponents that do not underflow. The relative error of
-      the gradient, and the absolute one of the loss, is about 1e-16 a frame, before it is rounded to the dtype.
+    * Special values: a logit of -inf forbids a class, and so do differences of logits beyond 1e305. A NaN or inf makes
+      the loss and all gradients of its sequence NaN. So does a frame whose logits are all -inf.
+    * Accuracy: everything is computed in double precision, with exponents that do not underflow. The errors of the loss
+      and of the gradient are about 1e-16 a frame, relative to 1: the gradient is a difference of probabilities. Results
+      are then rounded to the dtype.
     * Memory: for derivatives, each thread keeps 32 (T + 1) (S + 12) bytes for its longest sequence. A value takes a few
       KB. Logits whose classes lie side by side are read where they are, also as ``x.transpose(1, 0, 2)``.
 
@@ -398,8 +399,9 @@ def linear_chain_crf(
     * Infinite scores: -inf excludes paths, without NaN as long as one path is left. If `tags` is an excluded path, the
       loss is inf, and the gradient is as above. Without any path, or with a score of +inf, both are NaN.
     * A sequence with weight 0 is ignored, with its tags and its length.
-    * Accuracy: everything is computed in float64 and rounded once. The range of the scores does not matter. Errors are
-      relative to the size of the differences between scores, so a loss below 1e-14 can be 0.
+    * Accuracy: everything is computed in float64 and rounded once. The range of the scores does not matter. Errors of
+      the loss are relative to the size of the differences between scores, so a loss below 1e-14 can be 0. The gradient
+      is a difference of probabilities, and so are its errors: 1e-16, relative to 1.
     * Work: T K^2 multiplications, and T K exponentials, for a sequence. Where scores differ by more than 300 the
       exponentials can become T K^2.
     * Memory: for each thread, three float64 arrays in the shape of one sequence, with K rounded up to a multiple

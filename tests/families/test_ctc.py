@@ -1,6 +1,7 @@
 """CTC: all alignments of tiny sequences, infeasible ones, lengths, long and sharp sequences, errors."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -372,3 +373,19 @@ def test_out_overlaps_no_targets():
     targets[...] = [[1, 2], [3, 3]]
     with raises(ValueError, "out overlaps targets"):
         fl.ctc.grad(np.zeros((4, 2, 5)), targets, [4, 4], [2, 2], out=memory.reshape(4, 2, 5))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_a_bad_logit_of_a_sequence_without_alignment_is_not_hidden(bad, zero_infinity):
+    logits = np.zeros((2, 3, 4))
+    logits[1, 0, 2] = logits[1, 2, 2] = bad
+    lengths = [2, 2, 1]  # the last sequence ends before its bad logit
+    call = partial(fl.ctc, logits, [[1, 1, 1]] * 3, lengths, [3, 3, 3], zero_infinity=zero_infinity)
+    expected = 0 if zero_infinity else np.inf
+    np.testing.assert_array_equal(call(reduction="none"), [np.nan, expected, expected])
+
+
+def test_nothing_is_certain():
+    value = fl.ctc(np.zeros((0, 1, 2)), np.zeros((1, 0), int), [0], [0], reduction="none")
+    assert value == 0 and not np.signbit(value)

@@ -248,7 +248,7 @@ def test_errors():
     with raises(ValueError, "x must hold vectors along its last axis, and is 0-dimensional"):
         loss(np.array(1.0), weight, target)
     for wrong in (weight.T, weight[0], weight[:0], np.zeros((3, 2, 1))):
-        text = f"weight must have shape (C, 2): rows as long as the vectors in x, not {wrong.shape}"
+        text = f"weight must have shape (C, 2), one row or more, each as long as the vectors in x, not {wrong.shape}"
         with raises(ValueError, text):
             loss(x, wrong, target)
     with raises(ValueError, "weight must have at most 2147483647 classes, not 2147483648"):

@@ -46,7 +46,7 @@ MASKED = MASKED_WEIGHT + ": fill it, and give ~mask as sample_weight"
 
 def masked_text(name):
     """What an error says of an argument that is a masked array. The hint is for those that hold samples."""
-    return f"{name} {MASKED_WEIGHT if name.endswith(('weight', 'bias')) else MASKED}"
+    return f"{name} {MASKED_WEIGHT if name.endswith(('weight', 'bias', 'transitions', 'start', 'end')) else MASKED}"
 
 
 def for_each(cases, condition=lambda case: True):

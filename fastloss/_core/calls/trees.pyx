@@ -66,10 +66,10 @@ cdef class Tree:
                 raise ValueError(NO_TREE)
 
     def __reduce__(self):
-        return type(self)._of_children, (self.children(),)
+        return type(self)._of_children, (self._children(),)
 
-    def children(self):
-        """The tree as it was built, but for the numbers of its nodes."""
+    def _children(self):
+        """The children of each inner node, as the tree is built of them. Nodes are numbered anew."""
         nodes = self.classes - 1
         children = np.empty(2 * nodes, np.int32)
         if nodes:

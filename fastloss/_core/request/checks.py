@@ -23,7 +23,11 @@ LOADABLE = frozenset("?bBhHiIlLqQefd")
 
 def array(x: ArrayLike, name: str) -> NDArray[Any]:
     if isinstance(x, np.ma.MaskedArray):
-        hint = "" if name.endswith(("weight", "bias")) else ": fill it, and give ~mask as sample_weight"
+        hint = (
+            ""
+            if name.endswith(("weight", "bias", "transitions", "start", "end", "counts"))
+            else ": fill it, and give ~mask as sample_weight"
+        )
         raise TypeError(f"{name} must not be a masked array{hint}")
     try:
         result = np.asarray(x)
@@ -272,7 +276,8 @@ def rows_of_classes(x: ArrayLike, name: str, length: int, dtype: np.dtype[Any]) 
     """A matrix with a row of this length for each class, in one dtype. It is C- or Fortran-contiguous."""
     given = real_as_it_lies(x, name)
     if given.ndim != 2 or given.shape[1] != length or len(given) == 0:
-        raise ValueError(f"{name} must have shape (C, {length}): rows as long as the vectors in x, not {given.shape}")
+        what = "one row or more, each as long as the vectors in x"
+        raise ValueError(f"{name} must have shape (C, {length}), {what}, not {given.shape}")
     check_classes(len(given), name)
     with np.errstate(all="ignore"):
         return np.require(given, dtype, ["A", "F" if given.flags.f_contiguous else "C"])

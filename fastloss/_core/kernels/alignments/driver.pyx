@@ -341,6 +341,17 @@ cdef inline bint has_an_alignment(const Sequence* sequence) noexcept nogil:
     return needed <= sequence.frames
 
 
+cdef bint has_nan(const Job* job, Sequence* sequence) noexcept nogil:
+    """Whether a logit of the sequence is NaN or inf."""
+    cdef int found = 0
+    cdef Py_ssize_t frame, i
+    for frame in range(sequence.frames):
+        load_frame(job, sequence, frame)
+        for i in range(job.classes):
+            found |= not sequence.logits[i] < INFINITY
+    return found != 0
+
+
 cdef void go_forward(const Job* job, Sequence* sequence, double* m, double* e) noexcept nogil:
     """m 2^e = the probability of all alignments, if the total of each frame were 1."""
     cdef Direction* direction = &sequence.directions[0]
@@ -401,10 +412,12 @@ cdef double loss_of(const Job* job, Sequence* sequence, double weight) noexcept 
         go_forward(job, sequence, &m, &e)
         if job.grad != NULL:
             go_back(job, sequence, m, e, scale)
-        loss = INFINITY if m == 0 or e < LOWEST / 2 else -(log(m) + e * LN_2)
+        loss = INFINITY if m == 0 or e < LOWEST / 2 else 0 - (log(m) + e * LN_2)
         for frame in range(sequence.frames):
             loss += log(sequence.total[frame])
         loss = at_least(loss, <double> 0)
+    if loss == INFINITY and has_nan(job, sequence):
+        loss = NAN
     if loss == INFINITY and job.zero_infinity:
         loss = 0
         fill_frames(job, sequence, 0, 0)

@@ -102,6 +102,7 @@ cdef Chain chain_in(const Job* job, void* memory) noexcept nogil:
     chain.p = <double*> (chain.path + job.steps)
     chain.into = chain.p + job.steps * job.stride
     chain.sums = NULL
+    chain.first = chain.length = 0
     for j in range(job.stride):
         chain.emission[j] = 0  # behind the last tag as well
     return chain

@@ -38,7 +38,6 @@ cdef struct Job:
 cdef struct Chain:              # one sequence, in the memory of a thread
     Py_ssize_t first            # its first step among the steps of all sequences
     Py_ssize_t length
-    double weight
     long long* tag
     long long* path
     double* alpha               # a row for each step: see the losses

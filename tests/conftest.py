@@ -5,7 +5,9 @@ import pytest
 pytest.register_assert_rewrite("tests.losses")
 
 from fastloss._core.calls.kernels import kernels, supported_levels  # noqa: E402
-from fastloss._core.cpu import threads  # noqa: E402
+from fastloss._core.cpu import team, threads  # noqa: E402
+
+team.set_adaptive(False)  # a test that sets a number of threads wants these threads
 
 
 @pytest.fixture(autouse=True)

@@ -63,11 +63,12 @@ def test_a_level_that_the_cpu_lacks(monkeypatch):
 def test_show_config(capsys, level):
     fl.set_num_threads(2)
     fl.show_config()
-    version, cpu, openmp, threads = capsys.readouterr().out.splitlines()
+    version, cpu, openmp, threads, adapt = capsys.readouterr().out.splitlines()
     assert version == f"fastloss {fl.__version__}"
     assert cpu == f"CPU level: {level} (supported: {', '.join(supported_levels())})"
     assert openmp.startswith("OpenMP: ")
     assert threads == f"threads: {fl.get_num_threads()}"
+    assert adapt == "adapt: False, every call on a large input has all threads"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

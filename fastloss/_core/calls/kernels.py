@@ -9,7 +9,7 @@ import platform
 from typing import Any
 
 from fastloss._core import kernels as folder
-from fastloss._core.cpu import machine
+from fastloss._core.cpu import machine, team
 from fastloss._core.cpu.threads import get_num_threads
 from fastloss._version import __version__
 
@@ -60,7 +60,7 @@ except ValueError as error:
 
 
 def show_config() -> None:
-    """Print the version, the CPU level, OpenMP and the number of threads.
+    """Print the version, the CPU level, OpenMP, the number of threads, and whether they pay.
 
     Examples
     --------
@@ -70,8 +70,10 @@ def show_config() -> None:
     CPU level: ... (supported: ...)
     OpenMP: ...
     threads: ...
+    adapt: ...
     """
     print(f"fastloss {__version__}")
     print(f"CPU level: {kernels.level} (supported: {', '.join(supported_levels())})")
     print(f"OpenMP: {machine.OPENMP_VERSION or 'none, kernels run on one thread'}")
     print(f"threads: {get_num_threads()}")
+    print(f"adapt: {team.state()}")

@@ -6,8 +6,8 @@ import math
 import os
 from pathlib import Path
 
-from fastloss._core.cpu import machine
-from fastloss._core.request.checks import index, shown
+from fastloss._core.cpu import machine, team
+from fastloss._core.request.checks import flag, index, shown
 
 MAX_THREADS = 1024
 
@@ -26,6 +26,13 @@ def _environment_threads() -> int | None:
     if not text.isdecimal():
         raise ValueError(f"FASTLOSS_NUM_THREADS must be a positive integer, not {text!r}")
     return _thread_count(int(text), "FASTLOSS_NUM_THREADS")
+
+
+def _environment_adapt() -> bool:
+    text = os.environ.get("FASTLOSS_ADAPT") or "1"
+    if text not in ("0", "1"):
+        raise ValueError(f"FASTLOSS_ADAPT must be 0 or 1, not {text!r}")
+    return text == "1"
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
@@ -73,6 +80,7 @@ _openmp_at_import: int = machine.max_threads()
 _available = _available_cpus()
 _requested = _environment_threads()
 _forked = False
+team.set_adaptive(_environment_adapt())
 
 
 def _after_fork_in_child() -> None:
@@ -84,19 +92,23 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def set_num_threads(n: int) -> None:
-    """Set how many threads the kernels use, for the whole process.
+def set_num_threads(n: int, *, adapt: bool | None = None) -> None:
+    """Set how many threads the kernels use at most, for the whole process.
 
     Parameters
     ----------
     n : int
         From 1 to 1024. It may exceed the number of CPUs. Small inputs always run on one thread, and so does a forked
         child. ``threadpoolctl.threadpool_limits`` lowers the number temporarily.
+    adapt : bool, optional
+        True: calls with threads are timed. Where threads do not pay, because others hold the cores, calls run on one
+        thread, and rarely try threads again. False: every call on a large input uses `n` threads. The results are the
+        same bits. None leaves this as it is: True, unless the environment variable ``FASTLOSS_ADAPT`` is 0.
 
     Raises
     ------
     TypeError, ValueError
-        If `n` is not an integer, or outside [1, 1024].
+        If `n` is not an integer, or outside [1, 1024], or `adapt` is not a bool.
 
     Examples
     --------
@@ -108,7 +120,10 @@ def set_num_threads(n: int) -> None:
     >>> fl.set_num_threads(before)
     """
     global _requested
-    _requested = _thread_count(n, "n")
+    n = _thread_count(n, "n")
+    if adapt is not None:
+        team.set_adaptive(flag(adapt, "adapt"))
+    _requested = n
 
 
 def get_num_threads() -> int:

@@ -7,8 +7,9 @@ in order. So the result has the same bits for any number of threads.
 The stack of a thread may be small: 128 KiB on some systems. So large arrays are in memory that `run_job` allocates.
 """
 
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 
+from fastloss._core.cpu.team cimport learn, now, team_size
 from fastloss._core.kernels.base.memory cimport Block, give_back, take_block
 
 cdef enum:
@@ -46,6 +47,38 @@ cdef inline void add(Partial* total, const Partial* sums) noexcept nogil:
     total.invalid |= sums.invalid
 
 
+cdef extern from *:
+    """
+    static Py_ssize_t fl_take(Py_ssize_t *next, Py_ssize_t n) {
+        return __atomic_fetch_add(next, n, __ATOMIC_RELAXED);
+    }
+    /* The binary logarithm of n > 0, rounded down. */
+    static int fl_log2(Py_ssize_t n) { return 63 - __builtin_clzll((unsigned long long)n); }
+    """
+    Py_ssize_t take "fl_take" (Py_ssize_t* next, Py_ssize_t n) noexcept nogil
+    int log2 "fl_log2" (Py_ssize_t n) noexcept nogil
+
+cdef struct Team:           # what the threads of a call share
+    Py_ssize_t next         # the first chunk that nobody has taken
+    double alone            # what the first thread would have taken for all chunks
+
+
+cdef inline void take_chunks(
+    chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t size, Py_ssize_t grain, Py_ssize_t chunks,
+    Partial* partial, char* memory, Team* team, bint is_first
+) noexcept nogil:
+    """What one thread of a team does: it takes chunks until none is left."""
+    cdef double begin = now() if is_first else 0
+    cdef Py_ssize_t first = take(&team.next, grain), done = 0, k
+    while first < chunks:
+        for k in range(first, min(first + grain, chunks)):
+            run_one(run, job, n, size, k, partial + k, memory)
+        done += min(grain, chunks - first)
+        first = take(&team.next, grain)
+    if is_first and done > 0:
+        team.alone = (now() - begin) / <double> done * <double> chunks
+
+
 cdef inline Partial run_chunks(
     chunk_function run, const void* job, Py_ssize_t n, Py_ssize_t tile, int threads, Partial* partial, char* memory,
     Py_ssize_t nbytes
@@ -56,17 +89,26 @@ cdef inline Partial run_chunks(
     """
     cdef Partial total = Partial(0, 0, False), sums
     cdef Py_ssize_t size = chunk_size(n, tile), chunks = (n + size - 1) // size, k
-    # Chunks handed out at a time: few enough to balance the load, many enough to keep the hand-outs rare.
+    # Chunks that a thread takes at a time: few enough to balance the load, many enough to take rarely.
     cdef Py_ssize_t grain = max(1, chunks // (8 * max(1, threads)))
+    cdef size_t kind = (<size_t> run >> 4) * 64 + log2(n | 1)
+    cdef int most = threads
+    cdef Team team = Team(0, 0)
+    cdef double begin = 0
+    if most > 1:
+        threads = team_size(kind, most)
+        begin = now()
     if threads <= 1:
         for k in range(chunks):
             run_one(run, job, n, size, k, &sums, memory)
             add(&total, &sums)
     else:
-        for k in prange(chunks, schedule="dynamic", chunksize=grain, num_threads=threads):
-            run_one(run, job, n, size, k, partial + k, memory + threadid() * nbytes)
+        for k in prange(threads, schedule="static", chunksize=1, num_threads=threads):
+            take_chunks(run, job, n, size, grain, chunks, partial, memory + k * nbytes, &team, k == 0)
         for k in range(chunks):
             add(&total, partial + k)
+    if most > 1:
+        learn(kind, threads, now() - begin, team.alone)
     return total
 
 

@@ -8,6 +8,7 @@ from fastloss._core.calls import policy
 from fastloss._core.cpu import team
 from tests.losses.comparing import assert_same_bits
 from tests.losses.support import ONE_OF_EACH
+from tests.machine.processes import python
 
 ALONE = 1e-4  # seconds that a call takes on one thread
 CALLS = 20_000
@@ -101,3 +102,10 @@ def test_same_bits_with_and_without_the_policy(case, monkeypatch):
     team.set_adaptive(True)
     for _ in range(8):  # trials, and what comes after them
         assert_same_bits(problem.everything(), expected)
+
+
+def test_the_environment():
+    code = "from fastloss._core.cpu import team; print(team.state())"
+    assert python(code).stdout.startswith("True, ")
+    assert python(code, FASTLOSS_ADAPT="0").stdout.startswith("False, ")
+    assert "ValueError: FASTLOSS_ADAPT must be 0 or 1, not 'no'" in python(code, FASTLOSS_ADAPT="no").stderr

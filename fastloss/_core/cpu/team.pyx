@@ -45,7 +45,7 @@ cdef struct Kind:
     int left        # calls of the trial that are left
     double took     # by calls with threads: of the trial, or all with the recent ones weighing most
     double alone    # what one thread would have taken for them
-    double lost     # by the trial
+    double lost     # by the trial, or by recent calls
     double wait     # on one thread until the next trial
 
 cdef Kind[KINDS] table

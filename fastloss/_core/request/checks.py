@@ -19,15 +19,13 @@ from fastloss._core.request.domains import EXPECTED, Domain, outside
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 #: The one-letter codes of NumPy's types that the kernels load: bool, every integer, half, float, double.
 LOADABLE = frozenset("?bBhHiIlLqQefd")
+#: How names of arrays end that hold nothing for each sample.
+WITHOUT_SAMPLES = ("weight", "bias", "transitions", "start", "end", "counts")
 
 
 def array(x: ArrayLike, name: str) -> NDArray[Any]:
     if isinstance(x, np.ma.MaskedArray):
-        hint = (
-            ""
-            if name.endswith(("weight", "bias", "transitions", "start", "end", "counts"))
-            else ": fill it, and give ~mask as sample_weight"
-        )
+        hint = "" if name.endswith(WITHOUT_SAMPLES) else ": fill it, and give ~mask as sample_weight"
         raise TypeError(f"{name} must not be a masked array{hint}")
     try:
         result = np.asarray(x)
